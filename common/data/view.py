@@ -1,0 +1,49 @@
+"""Which arrays a batch has: the view that a method takes of a dataset."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+
+@dataclass(frozen=True)
+class View:
+    """Sizes and rules of a batch.
+
+    Shapes: [B] batch  [M] rec history  [N] searches  [P] clicks per search  [n] negatives
+
+    A batch is a dict of numpy arrays of fixed shapes (pads at the end, oldest event first):
+
+    task, valid          uint8 [B]        0 rec, 1 search; valid 0 = padding row
+    row                  int64 [B]        row number in the task's table
+    user, target, query  int32 [B]        query is 0 for rec
+    negatives            int32 [B, n]
+    rec_item             int32 [B, M]     rec_age_ms int64, rec_mask uint8: same shape
+    search_query         int32 [B, N]     search_row, search_age_ms int64, search_mask uint8
+    search_click         int32 [B, N, P]  clicked items, 0 pads; a search without a click has none
+    order                int32 [B, M + N] recency rank of each slot (rec slots, then searches) in
+                                          the merged timeline, 0 = newest; pads have M + N
+    """
+
+    task: str = "rec"
+    rec_length: int = 20
+    search_length: int = 20
+    clicks: int = 5
+    min_history: int = 1  # earlier events, of either service, that a target needs
+    negatives: int = 4
+    negative_sampling: str = "popularity"  # or "uniform"
+
+
+# int64 columns join a batch to tables on the host; they never go to the device.
+HOST_FIELDS = ("row", "rec_age_ms", "search_row", "search_age_ms")
+
+
+def candidate_items(batch: dict[str, np.ndarray]) -> np.ndarray:
+    """int32 [B, 1 + n]: the target in column 0, then the negatives. Works on numpy and jax."""
+    target, negatives = batch["target"], batch["negatives"]
+    if isinstance(target, np.ndarray):
+        return np.concatenate([target[:, None], negatives], axis=1)
+    import jax.numpy as jnp  # the data rooms themselves do not need jax
+
+    return jnp.concatenate([target[:, None], negatives], axis=1)  # type: ignore[return-value]

@@ -1,0 +1,83 @@
+"""The contract between a method and the rest: a `Task` is a value made of pure functions.
+
+A method package has one public function, `build(config, dataset) -> Task`.
+
+Shapes: [B] batch  [C] candidates  [n] catalogue items
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import jax
+
+from common.data.view import View
+
+Params = Any  # a pytree of float32 arrays
+Constants = Any  # a pytree of arrays that are not trained; {} where there are none
+Batch = dict[str, jax.Array]  # the fields of `View`, without `HOST_FIELDS`
+Metrics = dict[str, jax.Array]  # name -> float32 scalar
+
+
+@dataclass(frozen=True)
+class Optimizer:
+    """AdamW with warm-up, a schedule and clipping by global norm."""
+
+    learning_rate: float = 1e-3
+    schedule: str = "constant"  # or "cosine": to `final_fraction` at the stage's last step
+    warmup_steps: int = 0
+    final_fraction: float = 0.0
+    weight_decay: float = 0.0  # decoupled (AdamW); applied to arrays of two or more axes
+    clip_norm: float = 0.0  # 0 = no clipping
+    b1: float = 0.9
+    b2: float = 0.999
+    eps: float = 1e-8
+
+
+@dataclass(frozen=True)
+class Stopping:
+    """When a stage lowers its learning rate and when it ends, by a validation metric.
+
+    An evaluation counts as a gain when the metric exceeds the best so far.
+    """
+
+    metric: str = "rec/uniform99/NDCG@5"  # a key of what `validate` returns; higher is better
+    patience: int = 5  # evaluations without a gain before the stage ends; 0 = never
+    plateau_patience: int = 0  # evaluations without a gain before the rate drops; 0 = never
+    plateau_factor: float = 0.1
+    plateau_floor: float = 1e-6  # of the learning rate itself
+
+
+class Stage(NamedTuple):
+    """One training stage: its loss, its data, its optimiser."""
+
+    name: str
+    # loss(params, constants, batch, key) -> (float32 scalar, {name: float32 scalar}). Pure. Means
+    # are over batch["valid"] rows only.
+    loss: Callable[[Params, Constants, Batch, jax.Array], tuple[jax.Array, Metrics]]
+    view: View
+    batch_size: int  # global, over all devices and processes
+    epochs: int  # upper bound; Stopping may end the stage earlier
+    optimizer: Optimizer = Optimizer()
+    stopping: Stopping = Stopping()
+    # trainable(path) with path as "encoder/layer_0/kernel"; None = everything is trained
+    trainable: Callable[[str], bool] | None = None
+
+
+class Task(NamedTuple):
+    """A method as the trainer and the evaluator see it."""
+
+    name: str  # "lcr"
+    tasks: tuple[str, ...]  # which of ("rec", "search") it serves
+    view: View  # for evaluation
+    # init(key, batch) -> (params, constants)
+    init: Callable[[jax.Array, Batch], tuple[Params, Constants]]
+    stages: tuple[Stage, ...]
+    # score(params, constants, batch) -> float32 [B, C], C = 1 + negatives, `candidate_items` order
+    score: Callable[[Params, Constants, Batch], jax.Array]
+    # score_catalogue(params, constants, batch, items int32 [n]) -> float32 [B, n]
+    score_catalogue: Callable[[Params, Constants, Batch, jax.Array], jax.Array] | None = None
+    # explain(params, constants, batch) -> {name: array}
+    explain: Callable[[Params, Constants, Batch], dict[str, jax.Array]] | None = None
