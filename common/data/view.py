@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -39,11 +41,11 @@ class View:
 HOST_FIELDS = ("row", "rec_age_ms", "search_row", "search_age_ms")
 
 
-def candidate_items(batch: dict[str, np.ndarray]) -> np.ndarray:
+def candidate_items(batch: Mapping[str, Any]) -> Any:
     """int32 [B, 1 + n]: the target in column 0, then the negatives. Works on numpy and jax."""
     target, negatives = batch["target"], batch["negatives"]
     if isinstance(target, np.ndarray):
         return np.concatenate([target[:, None], negatives], axis=1)
     import jax.numpy as jnp  # the data rooms themselves do not need jax
 
-    return jnp.concatenate([target[:, None], negatives], axis=1)  # type: ignore[return-value]
+    return jnp.concatenate([target[:, None], negatives], axis=1)
