@@ -1,0 +1,22 @@
+"""LCR, latent cross reasoning: a reconstruction from the abstract of arXiv 2508.04152."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from common.data.dataset import Dataset
+    from common.training.task import Task
+
+__all__ = ["build"]
+
+
+def build(config: Any, dataset: Dataset) -> Task:
+    """The LCR task of a configuration (the keys of `lcr_jax/configs/base.py`) on a dataset.
+
+    Raises InputError naming the config key that cannot be.
+    """
+    # Imported here: reading a config file must not start jax.
+    from lcr_jax.build import build_task
+
+    return build_task(config, dataset)

@@ -1,0 +1,145 @@
+"""Configuration at the edge: reading config files, overrides, and comparing with a workdir."""
+
+from __future__ import annotations
+
+import difflib
+import importlib.util
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from ml_collections import ConfigDict
+
+from common.errors import InputError
+
+# Keys that do not change a run's numbers: a run may go on with other values.
+FREE_KEYS = ("data.path", "train.log_every_steps", "train.checkpoint_every_steps")
+
+
+def load_config(argument: str) -> ConfigDict:
+    """Reads `FILE[:arg]`: calls the file's `get_config(arg)`.
+
+    Raises InputError when there is no such file or it has no `get_config`.
+    """
+    name, _, arg = argument.partition(":")
+    path = Path(name)
+    if not path.is_file():
+        near = difflib.get_close_matches(name, [str(p) for p in Path().glob("*/configs/*.py")], 1)
+        hint = f"did you mean {near[0]}?" if near else "see lcr_jax/configs/"
+        raise InputError(f"--config={name}: no such file; {hint}")
+    spec = importlib.util.spec_from_file_location("config_file", path)
+    if spec is None or spec.loader is None:
+        raise InputError(f"--config={name}: not a Python file; see lcr_jax/configs/")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    if not hasattr(module, "get_config"):
+        raise InputError(f"--config={name}: has no function get_config(arg); see lcr_jax/configs/")
+    return module.get_config(arg)
+
+
+def take_config(argv: Sequence[str]) -> tuple[ConfigDict, list[str]]:
+    """Takes `--config=FILE[:arg]` and `--config.KEY=VALUE` out of a command line.
+
+    Returns the configuration with the overrides applied, and the rest of the command line.
+    Raises InputError for a missing file, a key that does not exist (with the nearest one) or a
+    value of the wrong type.
+    """
+    file, overrides, rest = None, [], []
+    items = iter(argv)
+    for item in items:
+        flag, has_value, value = item.partition("=")
+        flag = "-" + flag.lstrip("-") if flag.startswith("-") else flag
+        if flag != "-config" and not flag.startswith("-config."):
+            rest.append(item)
+            continue
+        if not has_value:
+            value = next(items, "")
+        if flag == "-config":
+            file = value
+        else:
+            overrides.append((flag.removeprefix("-config."), value))
+    if not file:
+        raise InputError("--config: missing; give a file, such as --config=lcr_jax/configs/demo.py")
+    config = load_config(file)
+    for key, value in overrides:
+        override(config, key, value)
+    return config, rest
+
+
+def override(config: ConfigDict, key: str, value: str) -> None:
+    """Sets one dotted key from text, keeping the type of its default. Raises InputError."""
+    known = flatten(config.to_dict())
+    if key not in known:
+        near = difflib.get_close_matches(key, known, 1, cutoff=0.5)
+        if not near:  # a right name in a wrong group
+            near = [k for k in known if k.split(".")[-1] == key.split(".")[-1]]
+        hint = f"did you mean config.{near[0]}?" if near else "see the config file for its keys"
+        raise InputError(f"config.{key}: no such key; {hint}")
+    group, name = config, key
+    while "." in name:
+        head, _, name = name.partition(".")
+        group = group[head]
+    group[name] = _parse(key, known[key], value)
+
+
+def _parse(key: str, default: Any, text: str) -> Any:
+    kind = type(default)
+    try:
+        if kind is bool:
+            return {"true": True, "1": True, "false": False, "0": False}[text.lower()]
+        if kind in (tuple, list):
+            items = [item for item in text.strip("()[]").split(",") if item]
+            return kind(type(default[0])(i) if default else i for i in items)
+        return kind(text)
+    except (KeyError, ValueError):
+        raise InputError(
+            f"config.{key}={text}: not a {kind.__name__}; the default is {default!r}"
+        ) from None
+
+
+def flatten(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Dotted key -> value of a nested mapping."""
+    flat: dict[str, Any] = {}
+    for key, value in tree.items():
+        if isinstance(value, Mapping):
+            flat |= flatten(value, f"{prefix}{key}.")
+        else:
+            flat[prefix + key] = value
+    return flat
+
+
+def claim_workdir(workdir: Path, config: ConfigDict, dataset_sha256: str) -> None:
+    """Writes config.json into a new workdir, or checks that an old one belongs to this run.
+
+    Raises InputError naming every difference; nothing is overwritten.
+    """
+    path = workdir / "config.json"
+    mine = json.loads(json.dumps(config.to_dict()))  # tuples become lists, as in the file
+    if path.exists():
+        try:
+            saved = json.loads(path.read_text())
+            theirs, dataset = saved["config"], saved["dataset_sha256"]
+        except (ValueError, KeyError, TypeError) as fault:
+            raise InputError(f"{path}: not readable ({fault}); use another --workdir") from None
+        old, new = flatten(theirs), flatten(mine)
+        differences = [
+            f"config.{key} is {old.get(key, 'absent')!r} there and {new.get(key, 'absent')!r} here"
+            for key in sorted(old.keys() | new.keys())
+            if key not in FREE_KEYS and old.get(key) != new.get(key)
+        ]
+        if dataset != dataset_sha256:
+            differences.append(
+                f"the dataset is {dataset[:12]} there and {dataset_sha256[:12]} here"
+            )
+        if differences:
+            raise InputError(
+                f"{workdir}: holds another run: {'; '.join(differences)}; "
+                "use another --workdir, or the same settings to go on"
+            )
+        return
+    workdir.mkdir(parents=True, exist_ok=True)
+    text = json.dumps({"config": mine, "dataset_sha256": dataset_sha256}, indent=1)
+    beside = path.with_suffix(".tmp")
+    beside.write_text(text + "\n")
+    beside.rename(path)

@@ -1,0 +1,147 @@
+"""LCR as a `Task`: the one value that the trainer and the evaluator see.
+
+Shapes: [B] batch  [C] candidates  [n] catalogue items  [N] searches  [K] reasoning steps
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import partial
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from common.data.dataset import Dataset
+from common.data.view import View, candidate_items
+from common.training.task import Optimizer, Stage, Stopping, Task
+from lcr_jax.model import LCR, Encoded
+from lcr_jax.settings import LossSettings, ModelSettings
+from lcr_jax.supervised import supervised_loss
+
+ITEM_BLOCK = 256  # items that the MLP scorer sees at once: [B, 256, 200] floats stay in cache reach
+
+
+def make_task(
+    model: ModelSettings,
+    loss: LossSettings,
+    view: View,
+    batch_size: int,
+    epochs: int,
+    optimizer: Optimizer,
+    stopping: Stopping,
+    dataset: Dataset,
+) -> Task:
+    """The task of one configuration on one dataset."""
+    module = LCR(model)
+    stage = Stage(
+        name="supervised",
+        loss=partial(supervised_loss, module, loss),
+        view=view,
+        batch_size=batch_size,
+        epochs=epochs,
+        optimizer=optimizer,
+        stopping=stopping,
+    )
+    return Task(
+        name="lcr",
+        tasks=("rec",),
+        view=view,
+        init=partial(_init, module, dataset, view),
+        stages=(stage,),
+        score=partial(_score, module),
+        score_catalogue=partial(_score_catalogue, module),
+        explain=partial(_explain, module),
+    )
+
+
+def make_constants(dataset: Dataset, view: View) -> dict[str, jax.Array]:
+    """Arrays that the model reads and never trains.
+
+    query_tokens int32 [Q + 1, W]; item_categories int32 [I + 1, levels], ids unique over levels;
+    log_popularity float32 [I + 1]: log of the probability of drawing the item as a negative.
+    """
+    targets = dataset.events(view.task).target[dataset.rows[(view.task, "train")]]
+    counts = np.bincount(targets, minlength=dataset.n_items + 1).astype(np.float64)
+    if view.negative_sampling == "uniform":
+        counts[:] = 1.0
+    counts[0] = 0.0
+    # An item without a training event still needs a finite log: it counts as half an event.
+    share = np.maximum(counts, 0.5) / counts.sum()
+    return {
+        "query_tokens": jnp.asarray(dataset.query_tokens),
+        "item_categories": jnp.asarray(join_levels(dataset.item_categories)),
+        "log_popularity": jnp.asarray(np.log(share), jnp.float32),
+    }
+
+
+def join_levels(categories: np.ndarray) -> np.ndarray:
+    """Makes category ids [I + 1, levels] unique over the levels, so that one table serves all."""
+    offsets = np.concatenate([[0], np.cumsum(categories.max(axis=0))[:-1]])
+    return np.where(categories > 0, categories + offsets, 0).astype(np.int32)
+
+
+def _init(
+    module: LCR, dataset: Dataset, view: View, key: jax.Array, batch: Mapping[str, jax.Array]
+) -> tuple[Any, dict[str, jax.Array]]:
+    constants = make_constants(dataset, view)
+    candidates = candidate_items(batch)
+    return module.init(key, batch, constants, candidates)["params"], constants
+
+
+def _encode(
+    module: LCR, batch: Mapping[str, jax.Array], constants: Mapping[str, jax.Array]
+) -> Encoded:
+    return module.encode(batch, module.lookup(batch, constants), deterministic=True)
+
+
+def _score(module: LCR, params: Any, constants: Any, batch: Any) -> jax.Array:
+    candidates = candidate_items(batch)
+
+    def run(m: LCR) -> jax.Array:
+        items = m.lookup(batch, constants).items(candidates)
+        return m.score(_encode(m, batch, constants), items)
+
+    scores = module.apply({"params": params}, method=run)
+    return jnp.where(candidates != 0, scores, -jnp.inf)
+
+
+def _score_catalogue(
+    module: LCR, params: Any, constants: Any, batch: Any, items: jax.Array
+) -> jax.Array:
+    def dot(m: LCR) -> jax.Array:
+        vectors = m.embedding.items(items, constants)
+        return (m.query(_encode(m, batch, constants)) @ vectors.T).astype(jnp.float32)
+
+    if module.settings.scorer == "dot":
+        return module.apply({"params": params}, method=dot)
+
+    # The MLP sees every pair: block by block, or [B, n, 200] would not fit.
+    encoded = module.apply({"params": params}, method=lambda m: _encode(m, batch, constants))
+    rows, count = batch["target"].shape[0], items.shape[0]
+    blocks = -(-count // ITEM_BLOCK)
+    padded = jnp.pad(items, (0, blocks * ITEM_BLOCK - count)).reshape(blocks, ITEM_BLOCK)
+
+    def block(ids: jax.Array) -> jax.Array:
+        def run(m: LCR) -> jax.Array:
+            vectors = m.embedding.items(ids, constants)
+            return m.score(encoded, jnp.broadcast_to(vectors, (rows, *vectors.shape)))
+
+        return module.apply({"params": params}, method=run)
+
+    scores = jax.lax.map(block, padded)
+    return scores.swapaxes(0, 1).reshape(rows, -1)[:, :count]
+
+
+def _explain(module: LCR, params: Any, constants: Any, batch: Any) -> dict[str, jax.Array]:
+    """`evidence` [B, K, heads, N + 1] and its mean `mean_evidence` [B, N + 1] (index 0 = null
+    event, then the searches of the batch), `gates` [B, K], `state_norms` [B, K + 1]."""
+    encoded = module.apply({"params": params}, method=lambda m: _encode(m, batch, constants))
+    reasoning = encoded.reasoning
+    return {
+        "evidence": reasoning.evidence,
+        "mean_evidence": reasoning.mean_evidence,
+        "gates": reasoning.gates,
+        "state_norms": jnp.linalg.norm(reasoning.states, axis=-1),
+    }

@@ -1,0 +1,149 @@
+"""The losses against plain numpy and against values worked by hand."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from lcr_jax import losses
+from lcr_jax.settings import LossSettings
+from lcr_jax.supervised import supervised_loss
+
+
+def softmax_loss(logits, correct):
+    logits = np.asarray(logits, np.float64)
+    return np.log(np.exp(logits).sum()) - logits[correct]
+
+
+def test_binary_cross_entropy_by_hand():
+    scores = jnp.array([[0.0, 0.0, 0.0], [2.0, -1.0, 0.0], [9.0, 9.0, 9.0]])
+    valid = jnp.array([1, 1, 0], jnp.uint8)
+    second = (np.log1p(np.exp(-2)) + np.log1p(np.exp(-1)) + np.log(2)) / 3
+    expected = (np.log(2) + second) / 2
+    np.testing.assert_allclose(losses.binary_cross_entropy(scores, valid), expected, rtol=1e-6)
+
+
+def test_sampled_softmax_corrects_for_the_sampling():
+    scores = jnp.array([[1.0, 0.5, -0.5]])
+    log_share = jnp.log(jnp.array([[0.5, 0.25, 0.125]]))
+    expected = softmax_loss([1.0 - np.log(0.5), 0.5 - np.log(0.25), -0.5 - np.log(0.125)], 0)
+    got = losses.sampled_softmax(scores, log_share, jnp.ones(1))
+    np.testing.assert_allclose(got, expected, rtol=1e-6)
+
+
+def test_catalogue_softmax_leaves_the_padding_item_out():
+    scores = jnp.array([[50.0, 1.0, 2.0, 0.0]])
+    got = losses.catalogue_softmax(scores, jnp.array([2]), jnp.ones(1))
+    np.testing.assert_allclose(got, softmax_loss([1.0, 2.0, 0.0], 1), rtol=1e-6)
+
+
+def contrast(states, items, target, taken, valid, log_popularity=None):
+    rows = len(target)
+    return losses.contrastive_alignment(
+        states,
+        items,
+        jnp.asarray(target),
+        jnp.asarray(taken),
+        jnp.zeros(rows) if log_popularity is None else log_popularity,
+        jnp.asarray(valid, jnp.uint8),
+        jnp.full(states.shape[0], 0.5),
+    )
+
+
+def test_contrastive_alignment_equals_a_loop():
+    rng = np.random.default_rng(0)
+    states, items = rng.normal(size=(2, 4, 3)), rng.normal(size=(4, 3))
+    target, taken = [5, 6, 5, 7], np.array([[7, 0], [1, 0], [2, 6], [0, 0]])
+    valid, popularity = [1, 1, 1, 0], rng.normal(size=4)
+    terms = []
+    for step in range(2):
+        for i in range(3):
+            logits, correct = [], None
+            for j in range(3):  # row 3 is padding: on neither side
+                if j != i and (target[j] == target[i] or target[j] in taken[i]):
+                    continue
+                if j == i:
+                    correct = len(logits)
+                u, v = states[step, i], items[j]
+                cosine = u @ v / np.linalg.norm(u) / np.linalg.norm(v)
+                logits.append(cosine / 0.5 - popularity[j])
+            terms.append(softmax_loss(logits, correct))
+    got = contrast(
+        jnp.asarray(states), jnp.asarray(items), target, taken, valid, jnp.asarray(popularity)
+    )
+    np.testing.assert_allclose(got, np.mean(terms), rtol=1e-5)
+
+
+def test_masked_pairs_get_no_gradient():
+    rng = np.random.default_rng(1)
+    states, items = jnp.asarray(rng.normal(size=(1, 3, 4))), jnp.asarray(rng.normal(size=(3, 4)))
+    taken = np.array([[9], [0], [0]])  # row 0 took the target of row 2
+
+    def first_row(items):
+        return contrast(states, items, [4, 4, 9], taken, [1, 0, 0])
+
+    gradient = jax.grad(first_row)(items)
+    np.testing.assert_array_equal(gradient[1:], 0)  # the same target; a target already taken
+
+
+def test_query_item_alignment_by_hand():
+    eye = jnp.eye(2)
+    queries, items = jnp.array([[1.0, 0.0], [5.0, 5.0]]), jnp.array([[0.5, 0.0], [5.0, 5.0]])
+    others = jnp.array([[0.0, 1.0]])
+    real = jnp.array([True, False])
+    got = losses.query_item_alignment(queries, items, others, others, real, eye, jnp.array(0.1))
+    expected = softmax_loss([np.tanh(0.5) / 0.1, 0.0], 0)
+    np.testing.assert_allclose(got, expected, rtol=1e-5)
+    nothing = losses.query_item_alignment(
+        queries, items, others, others, jnp.zeros(2, bool), eye, jnp.array(0.1)
+    )
+    assert nothing == 0
+
+
+@pytest.mark.parametrize(
+    ("recommendation", "scorer"),
+    [("bce", "dot_mlp"), ("sampled_softmax", "dot_mlp"), ("softmax", "dot")],
+)
+def test_padded_rows_give_no_loss_and_no_gradient(recommendation, scorer, build_model, build_batch):
+    model = build_model(scorer=scorer, dropout=0.0)
+    settings = LossSettings(recommendation=recommendation, alignment_negatives=8)
+    batch = build_batch([3, 0, 2], [2, 3, 4])
+    batch["valid"] = jnp.array([1, 1, 0], jnp.uint8)
+    other = batch | {"target": batch["target"].at[2].set(3)}
+    other["rec_item"] = batch["rec_item"].at[2, 0].set(9)
+    other["search_query"] = batch["search_query"].at[2, 1].set(9)
+    run = jax.value_and_grad(
+        lambda p, b: supervised_loss(
+            model.module, settings, p, model.constants, b, jax.random.key(3)
+        )[0]
+    )
+    value, gradient = run(model.params, batch)
+    other_value, other_gradient = run(model.params, other)
+    np.testing.assert_allclose(other_value, value, rtol=1e-6)
+    for left, right in zip(jax.tree.leaves(gradient), jax.tree.leaves(other_gradient), strict=True):
+        np.testing.assert_allclose(left, right, rtol=1e-4, atol=1e-6)
+
+
+def test_a_batch_without_clicked_searches_is_finite(build_model, build_batch):
+    model, batch = build_model(dropout=0.0), build_batch([3, 2], [1, 0])
+    assert not batch["search_click"].any()
+    settings = LossSettings(alignment_negatives=8)
+    value, metrics = supervised_loss(
+        model.module, settings, model.params, model.constants, batch, jax.random.key(0)
+    )
+    assert np.isfinite(value)
+    assert metrics["alignment"] == 0
+
+
+def test_without_reasoning_there_is_no_contrastive_loss(build_model, build_batch):
+    model, batch = build_model(steps=0), build_batch([3, 2], [2, 1])
+    settings = dataclasses.replace(LossSettings(), alignment_weight=0.0)
+    value, metrics = supervised_loss(
+        model.module, settings, model.params, model.constants, batch, jax.random.key(0)
+    )
+    assert set(metrics) == {"recommendation"}
+    assert value == metrics["recommendation"]
