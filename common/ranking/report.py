@@ -1,0 +1,125 @@
+"""The printed report, made from `results.json` alone: at most 100 columns wide."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from common.ranking.sanity import BASELINES, find_leak
+
+MAX_TIE_RATE = 0.01
+_COLUMNS = ("HR@1", "HR@5", "HR@10", "NDCG@5", "NDCG@10", "MRR")
+_WITH_BOUNDS = ("HR@10", "NDCG@10")
+_NAME, _PLAIN, _WIDE = 14, 8, 25
+
+
+def find_problems(results: Mapping[str, Any], max_tie_rate: float = MAX_TIE_RATE) -> list[str]:
+    """What keeps these results from being final; a strict run fails on any of them.
+
+    NOT FINAL: more rows are tied than `max_tie_rate` allows. LEAK OR REPEATS: the candidate's
+    presence in the history predicts the target better than chance.
+    """
+    problems = []
+    rate = results["ties"]["rate"]
+    if rate > max_tie_rate:
+        problems.append(
+            f"NOT FINAL: {rate:.2%} of ranks are tied, above {max_tie_rate:.2%}; "
+            f"rank by logits in float32"
+        )
+    sizes = results.get("protocol", {}).get("sizes", {})
+    for task, protocols in results["sanity"].get("in_history", {}).items():
+        for protocol, metrics in protocols.items():
+            candidates = sizes.get(f"{task}/{protocol}", 100)
+            low = metrics["HR@10"]["low"]
+            if find_leak(low, candidates):
+                problems.append(
+                    f"LEAK OR REPEATS: {task}/{protocol}: in_history has HR@10 of at least "
+                    f"{low:.4f}, chance is {min(10 / candidates, 1):.4f}"
+                )
+    return problems
+
+
+def format_report(results: Mapping[str, Any], max_tie_rate: float = MAX_TIE_RATE) -> str:
+    """The report as text: protocol, one table per task and protocol, ties, problems, speed.
+
+    Intervals are 95 % BCa bootstrap intervals over users.
+    """
+    lines = [*_protocol_lines(results), ""]
+    for task, protocols in results["tasks"].items():
+        for protocol in protocols:
+            lines += [*_table_lines(results, task, protocol), ""]
+    if results.get("evidence"):
+        lines += [*_evidence_lines(results["evidence"]), ""]
+    lines.append(f"ties    {results['ties']['rate']:.3%} of the model's ranks (expected value)")
+    speed = results["speed"]
+    train = speed["train_examples_per_second"]
+    lines.append(
+        f"speed   {speed['eval_lists_per_second']:,.0f} lists/s ranked"
+        + ("" if train is None else f", {train:,.0f} examples/s trained")
+        + f"; {results['wall_seconds']:,.1f} s in all"
+    )
+    lines += find_problems(results, max_tie_rate)
+    return "\n".join(lines) + "\n"
+
+
+def _protocol_lines(results: Mapping[str, Any]) -> Iterator[str]:
+    """What the numbers were measured on."""
+    dataset, protocol = results["dataset"], results.get("protocol", {})
+    yield f"data    {dataset['name']}  sha256 {dataset['sha256'][:12]}  seed {results['seed']}"
+    split = f"split   {results['split']}"
+    for name, label in (
+        ("part", "part"),
+        ("history_order", "history by"),
+        ("min_history", "min history"),
+        ("filter_seen", "full leaves out"),
+    ):
+        if name in protocol:
+            split += f"  {label} {protocol[name]}"
+    yield split
+    model = [f"{results[name]}" for name in ("method", "stage") if name in results]
+    if "parameters" in results:
+        model.append(f"{results['parameters']:,} parameters")
+    if model:
+        yield "model   " + "  ".join(model)
+    hashes = [f"{name} {sha[:12]}" for name, sha in protocol.get("candidates", {}).items()]
+    for begin in range(0, len(hashes), 3):
+        yield ("lists   " if begin == 0 else "        ") + "  ".join(hashes[begin : begin + 3])
+
+
+def _table_lines(results: Mapping[str, Any], task: str, protocol: str) -> Iterator[str]:
+    """The model beside the sanity baselines."""
+    rows = results.get("protocol", {}).get("rows", {}).get(task)
+    yield f"{task} / {protocol}" + ("" if rows is None else f"  ({rows:,} rows)")
+    head = "".join(f"{name:>{_WIDE if name in _WITH_BOUNDS else _PLAIN}}" for name in _COLUMNS)
+    yield f"  {'':<{_NAME}}{head}"
+    systems = {results.get("method", "model"): results["tasks"]}
+    order = [name for name in BASELINES if name in results["sanity"]]
+    order += [name for name in results["sanity"] if name not in BASELINES]
+    systems |= {name: results["sanity"][name] for name in order}
+    for name, table in systems.items():
+        metrics = table.get(task, {}).get(protocol)
+        if metrics is not None:
+            yield f"  {name[:_NAME]:<{_NAME}}" + "".join(_cell(metrics, c) for c in _COLUMNS)
+
+
+def _cell(metrics: Mapping[str, Any], name: str) -> str:
+    """One metric, with its bounds where the column has room for them."""
+    entry = metrics[name]
+    if name not in _WITH_BOUNDS:
+        return f"{entry['value']:>{_PLAIN}.4f}"
+    return f"{entry['value']:>{_WIDE - 17}.4f} [{entry['low']:.4f}, {entry['high']:.4f}]"
+
+
+def _evidence_lines(evidence: Mapping[str, Any]) -> Iterator[str]:
+    """Whether the model looks at the searches that matter, against reference scorers."""
+    names = list(dict.fromkeys(name for figures in evidence.values() for name in figures))
+    yield "evidence (AUC of planted useful searches, 0.5 = chance)"
+    yield f"  {'':<{_NAME}}" + "".join(f"{name:>{_WIDE}}" for name in names)
+    for scorer, figures in evidence.items():
+        cells = (
+            _cell({_WITH_BOUNDS[0]: figures[name]}, _WITH_BOUNDS[0])
+            if name in figures
+            else f"{'-':>{_WIDE}}"
+            for name in names
+        )
+        yield f"  {scorer[:_NAME]:<{_NAME}}" + "".join(cells)

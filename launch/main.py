@@ -1,0 +1,61 @@
+"""Trains and evaluates a method.
+
+    python -m launch.main --config=FILE[:arg] [--config.KEY=VALUE ...] --workdir=DIR
+    python -m launch.main --config=FILE --workdir=DIR --mode=evaluate
+
+A workdir that holds the same run goes on from its newest checkpoint. Ctrl-C and SIGTERM save
+first. Exit codes: 0 done, 1 the loss was not finite, 2 bad input, 130 or 143 stopped by Ctrl-C or
+SIGTERM after saving (start the same command again to go on).
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from absl import flags
+
+from common.errors import InputError
+from launch.command import parse_flags, run_command
+from launch.config import take_config
+
+
+def main(argv: Sequence[str]) -> int:
+    """Runs the command; returns the exit code. Raises InputError for bad input."""
+    values = flags.FlagValues()
+    flags.DEFINE_string(
+        "config", None, "config file, FILE[:arg]; its keys are --config.KEY", flag_values=values
+    )
+    flags.DEFINE_string("workdir", None, "folder of the run", flag_values=values)
+    flags.DEFINE_enum(
+        "mode",
+        "train",
+        ["train", "evaluate"],
+        "train (then evaluate), or evaluate the best checkpoint",
+        flag_values=values,
+    )
+    flags.DEFINE_bool("strict", False, "exit 1 when a sanity check fails", flag_values=values)
+    flags.DEFINE_bool("tensorboard", True, "write TensorBoard events", flag_values=values)
+    if any(word.lstrip("-") in ("h", "help") for word in argv):
+        parse_flags(values, argv, __doc__)
+    config, rest = take_config(argv)
+    parse_flags(values, rest, __doc__)
+    if not values.workdir:
+        raise InputError("--workdir: missing; give a folder for this run, such as runs/demo")
+    # XLA's CPU client logs at start and when preempted; what matters is printed by the run.
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    from launch.run import run_method  # imports jax, which --help and bad flags need not wait for
+
+    return run_method(
+        config,
+        Path(values.workdir).resolve(),
+        mode=values.mode,
+        strict=values.strict,
+        tensorboard=values.tensorboard,
+    )
+
+
+if __name__ == "__main__":
+    sys.exit(run_command(main, sys.argv[1:]))

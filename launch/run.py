@@ -1,0 +1,220 @@
+"""One run from a configuration to results.json: load, train, evaluate, report."""
+
+from __future__ import annotations
+
+import difflib
+import importlib
+import signal
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+
+from common.data.batches import evaluation_source, training_source
+from common.data.dataset import Dataset
+from common.data.folder import load_dataset
+from common.data.timeline import Timeline, build_timeline
+from common.errors import InputError
+from common.ranking.protocols import make_evaluator, make_validator
+from common.ranking.ranks import write_ranks
+from common.ranking.report import find_problems, format_report
+from common.ranking.results import build_results, write_results
+from common.ranking.rows import choose_rows
+from common.ranking.sanity import merge_ranks, rank_baselines
+from common.training.divergence import TrainingDiverged
+from common.training.loop import train
+from common.training.mesh import make_mesh, put_batch
+from common.training.restore import load_trained
+from common.training.stage_loop import TrainSettings
+from common.training.task import Constants, Params, Stage, Task
+from launch.config import claim_workdir
+from launch.evidence import weigh_evidence
+
+METHODS = {"lcr": "lcr_jax"}
+
+
+def run_method(
+    config: Any, workdir: Path, *, mode: str = "train", strict: bool = False, tensorboard: bool
+) -> int:
+    """Trains (mode "train") and evaluates one method; writes results.json and ranks.parquet.
+
+    Returns the exit code of the command. Raises InputError for bad input.
+    """
+    started = time.time()
+    use_compilation_cache()
+    if not config.data.path:
+        raise InputError("config.data.path: missing; give a folder made by launch.prepare")
+    dataset = load_dataset(Path(config.data.path), config.data.split)
+    task = build_task(config, dataset)
+    if mode == "evaluate" and not (workdir / "config.json").exists():
+        raise InputError(f"{workdir}: no run to evaluate; train first, or give another --workdir")
+    claim_workdir(workdir, config, dataset.sha256)
+    timeline = build_timeline(dataset.rec, dataset.search, dataset.n_users, dataset.history_order)
+    mesh = make_mesh(jax.devices()[:1])
+    fingerprint = {"method": config.method, "dataset": dataset.sha256, "split": dataset.split}
+    trained_rate = None
+    if mode == "train":
+        print(describe(task, dataset, workdir), file=sys.stderr)
+
+        def open_source(stage: Stage) -> Any:
+            return training_source(
+                dataset, timeline, stage.view, stage.batch_size, config.seed, stage.epochs
+            )
+
+        stop_metrics = [stage.stopping.metric for stage in task.stages]
+        validate = make_validator(
+            task,
+            dataset,
+            timeline,
+            protocols=choose_protocols(stop_metrics),
+            batch_size=config.eval.batch_size,
+            filter_seen=config.eval.filter_seen,
+            put_batch=lambda batch: put_batch(mesh, batch),
+        )
+        settings = TrainSettings(
+            eval_every_epochs=config.train.eval_every_epochs,
+            checkpoint_every_steps=config.train.checkpoint_every_steps,
+            log_every=config.train.log_every_steps,
+            tensorboard=tensorboard,
+        )
+        try:
+            result = train(
+                task,
+                open_source,
+                validate,
+                settings,
+                workdir,
+                config.seed,
+                mesh,
+                fingerprint=fingerprint,
+            )
+        except TrainingDiverged as error:
+            print(f"error: {error}", file=sys.stderr)
+            return 1
+        if result.interrupted:
+            print(
+                f"{result.interrupted}: saved at step {result.global_step}; "
+                "start the same command again to go on",
+                file=sys.stderr,
+            )
+            return 128 + int(getattr(signal, result.interrupted))
+        params, constants, trained_rate = (
+            result.params,
+            result.constants,
+            result.examples_per_second,
+        )
+        print(
+            f"trained {result.global_step} steps: {result.examples_per_second:,.0f} examples/s, "
+            f"{result.wait_share:.1%} of the time waiting for data",
+            file=sys.stderr,
+        )
+    else:
+        rows = dataset.rows[task.tasks[0], "test"][:1]
+        batch = evaluation_source(dataset, timeline, task.view, rows, 2)[0]
+        params, constants, _ = load_trained(task, batch, workdir, config.seed, mesh)
+    results = evaluate_method(
+        config, task, dataset, timeline, params, constants, workdir, trained_rate, started
+    )
+    print(format_report(results))
+    print(f"results: {workdir / 'results.json'}", file=sys.stderr)
+    return 1 if strict and find_problems(results) else 0
+
+
+def evaluate_method(
+    config: Any,
+    task: Task,
+    dataset: Dataset,
+    timeline: Timeline,
+    params: Params,
+    constants: Constants,
+    workdir: Path,
+    train_examples_per_second: float | None,
+    started: float,
+) -> dict[str, Any]:
+    """Ranks the test part under every protocol, beside the sanity baselines; writes both files."""
+    mesh = make_mesh(jax.devices()[:1])
+    evaluation = make_evaluator(
+        task,
+        dataset,
+        timeline,
+        batch_size=config.eval.batch_size,
+        filter_seen=config.eval.filter_seen,
+        put_batch=lambda batch: put_batch(mesh, batch),
+    )(params, constants)
+    sanity = merge_ranks(
+        {
+            served: rank_baselines(
+                dataset,
+                timeline,
+                served,
+                choose_rows(dataset, timeline, served, "test", task.view.min_history),
+                full=task.score_catalogue is not None,
+                filter_seen=config.eval.filter_seen,
+                seed=config.seed,
+            )
+            for served in task.tasks
+        }
+    )
+    evidence = None
+    if config.eval.evidence and (dataset.path / "truth").is_dir() and task.explain is not None:
+        evidence = weigh_evidence(
+            task, params, constants, dataset, timeline, mesh, config.eval.batch_size, config.seed
+        )
+    results = build_results(
+        dataset,
+        evaluation,
+        sanity,
+        seed=config.seed,
+        wall_seconds=time.time() - started,
+        train_examples_per_second=train_examples_per_second,
+        method=task.name,
+        stage=task.stages[-1].name,
+        parameters=sum(int(np.prod(leaf.shape)) for leaf in jax.tree.leaves(params)),
+        evidence=evidence,
+    )
+    write_ranks(workdir / "ranks.parquet", evaluation.ranks)
+    write_results(workdir / "results.json", results)
+    return results
+
+
+def build_task(config: Any, dataset: Dataset) -> Task:
+    """The task of the method that the configuration names. Raises InputError."""
+    if config.method not in METHODS:
+        near = difflib.get_close_matches(config.method, METHODS, 1) or list(METHODS)
+        raise InputError(f"config.method: no method {config.method!r}; did you mean {near[0]}?")
+    build = importlib.import_module(METHODS[config.method]).build
+    task: Task = build(config, dataset)
+    return task
+
+
+def choose_protocols(metrics: list[str]) -> list[str]:
+    """The protocols that metrics named "task/protocol/metric" need."""
+    for metric in metrics:
+        if len(metric.split("/")) != 3:
+            raise InputError(
+                f"config.train.metric: {metric!r} is not of the form task/protocol/metric, "
+                "such as rec/full/NDCG@10"
+            )
+    return sorted({metric.split("/")[1] for metric in metrics})
+
+
+def describe(task: Task, dataset: Dataset, workdir: Path) -> str:
+    """What is about to run, in one line."""
+    stages = " -> ".join(stage.name for stage in task.stages)
+    return (
+        f"{task.name} ({stages}) on {dataset.name}, {dataset.split}, history by "
+        f"{dataset.history_order}; {len(dataset.rows[task.tasks[0], 'train']):,} training events, "
+        f"{dataset.n_items:,} items; {jax.device_count()} {jax.default_backend()} device(s); "
+        f"{workdir}"
+    )
+
+
+def use_compilation_cache() -> None:
+    """Keeps compiled programs between runs, by version: a bonus, never needed for a result."""
+    versions = f"jax-{jax.__version__}"
+    folder = Path.home() / ".cache" / "snr_jax" / versions
+    jax.config.update("jax_compilation_cache_dir", str(folder))
+    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.5)

@@ -1,0 +1,133 @@
+import dataclasses
+
+import numpy as np
+import pytest
+
+from common.data.dataset import CandidateList
+from common.data.hashing import RANDOM_SCORE, draw_words
+from common.data.timeline import build_timeline
+from common.ranking.metrics import metrics_from_ranks
+from common.ranking.rows import choose_rows
+from common.ranking.sanity import BASELINES, find_leak, merge_ranks, rank_baselines
+from common.ranking.seen import find_seen
+
+
+def score_densely(dataset, name, task, row, seed):
+    """Scores of items 0..N for one row, straight from the event tables."""
+    events = dataset.events(task)
+    items = np.arange(dataset.n_items + 1)
+    if name == "random":
+        return draw_words(seed, RANDOM_SCORE, row, items)
+    train = dataset.rows[task, "train"]
+    count = np.bincount(events.target[train], minlength=len(items))
+    if name == "popularity":
+        return count
+    rec, search = dataset.rec, dataset.search
+
+    def earlier(table, of):
+        mine = (table.user == events.user[of]) & (table.ts < events.ts[of])
+        return np.flatnonzero(mine & (table.positive if table is rec else True))
+
+    if name == "last_item":
+
+        def last(of):
+            past = earlier(rec, of)
+            return rec.item[past[-1]] if len(past) else 0
+
+        mine, follow = last(row), np.zeros(len(items))
+        for other in train:
+            if mine and last(other) == mine:
+                follow[events.target[other]] += 1
+        return follow + count / (1 + count.max())
+    history = set(rec.item[earlier(rec, row)].tolist())
+    for index in earlier(search, row):
+        history |= set(search.click_item[slice(*search.click_off[index : index + 2])].tolist())
+    return np.isin(items, list(history))
+
+
+@pytest.mark.parametrize("task", ["rec", "search"])
+@pytest.mark.parametrize("filter_seen", ["history", "none"])
+def test_baselines_are_those_of_a_dense_ranking(tiny, dot, task, filter_seen):
+    dataset, timeline = tiny
+    ranked = choose_rows(dataset, timeline, task, "test", 1)
+    got = rank_baselines(dataset, timeline, task, ranked, filter_seen=filter_seen, seed=3)
+    assert tuple(got) == BASELINES
+    seen = find_seen(dataset, timeline, task, ranked.rows, filter_seen)
+    lists = ranked.lists["uniform12"].items
+    for name in BASELINES:
+        tables = got[name]
+        assert set(tables) == {(task, p) for p in ("full", "uniform12", "popularity12")}
+        for index, row in enumerate(ranked.rows):
+            scores = score_densely(dataset, name, task, row, seed=3)
+            known = seen.items[seen.offsets[index] : seen.offsets[index + 1]]
+            everything = np.arange(1, dot.items + 1)
+            for protocol, others in (
+                ("full", np.setdiff1d(everything, [ranked.targets[index], *known])),
+                ("uniform12", lists[index, 1:]),
+            ):
+                own = scores[ranked.targets[index]]
+                low = 1 + (scores[others] > own).sum()
+                high = low + (scores[others] == own).sum()
+                table = tables[task, protocol]
+                found = (table.rank_low[index], table.rank_high[index])
+                assert found == (low, high), (name, protocol, row)
+
+
+def test_the_random_data_has_what_the_test_above_needs(tiny):
+    """Repeats of the target in its history, and rows without a rec history."""
+    dataset, timeline = tiny
+    rows = dataset.rows["rec", "test"]
+    ranked = choose_rows(dataset, timeline, "rec", "test", 1)
+    table = rank_baselines(dataset, timeline, "rec", ranked)["in_history"]["rec", "full"]
+    assert (table.rank_high == 1).any()  # the target, alone in front
+    rec_end, _, rec_start, _ = timeline.ends("rec", rows)
+    assert (rec_end > rec_start).any()
+    assert (dataset.rec.label == 0).any()
+
+
+def hits_at_ten(dataset, timeline, lists):
+    stored = {"uniform99": CandidateList(lists, "x")}
+    dataset = dataclasses.replace(dataset, load_lists=lambda task, part: stored)
+    ranked = choose_rows(dataset, timeline, "rec", "test", 1)
+    table = rank_baselines(dataset, timeline, "rec", ranked, full=False)["in_history"]
+    return metrics_from_ranks(*table["rec", "uniform99"][2:])["HR@10"].mean()
+
+
+def test_in_history_is_at_chance_on_clean_data_and_finds_a_leak(dot):
+    """Clean: nobody takes an item twice. Leaky: everyone's target was taken before."""
+    base = dot.dataset()
+    rec, search = base.rec, base.search
+    distinct = rec._replace(item=np.arange(1, len(rec.item) + 1, dtype=np.int32))
+    rows = base.rows["rec", "test"]
+    first = np.searchsorted(rec.user, rec.user[rows])
+    leaky_items = distinct.item.copy()
+    leaky_items[rows] = leaky_items[first]
+    quiet = search._replace(
+        click_off=np.zeros_like(search.click_off), click_item=np.zeros(0, np.int32)
+    )
+    for items, expected in ((distinct.item, 0.1), (leaky_items, 1.0)):
+        events = distinct._replace(item=items, label=np.ones_like(rec.label))
+        lists = np.concatenate(
+            [items[rows][:, None], np.tile(np.arange(2_000, 2_099), (len(rows), 1))], axis=1
+        ).astype(np.int32)
+        dataset = dataclasses.replace(base, rec=events, search=quiet, n_items=3_000)
+        timeline = build_timeline(events, quiet, base.n_users, "time")
+        known = rec.ts[first] < rec.ts[rows]
+        assert known.mean() > 0.9
+        hits = hits_at_ten(dataset, timeline, lists)
+        if expected == 0.1:
+            assert hits == pytest.approx(0.1, abs=1e-12)
+        else:
+            assert hits > 0.9
+
+
+def test_the_rule_for_a_leak():
+    assert not find_leak(0.12, 100)
+    assert find_leak(0.1201, 100)
+    assert find_leak(0.03, 12_101)
+    assert not find_leak(1.0, 8)  # everything is among the first ten
+
+
+def test_tasks_are_joined_per_baseline():
+    joined = merge_ranks({"rec": {"random": {("rec", "full"): 1}}, "search": {"random": {2: 3}}})
+    assert joined == {"random": {("rec", "full"): 1, 2: 3}}
