@@ -1,0 +1,58 @@
+# make demo   a first result in minutes, from nothing but Python >= 3.11 and a package index
+# make test   lint, types and tests
+# make beauty the run on real data (RAW=folder with reviews_Beauty_5.json.gz and meta_Beauty.json.gz)
+
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+PRESET ?= demo
+RAW ?= ../shared/data/amazon_beauty_2014
+
+.PHONY: demo test lint format types unit bench beauty lowest clean
+
+demo: $(VENV)/.installed
+	$(BIN)/python -m launch.prepare --source=synthetic --preset=$(PRESET) --out=datasets/$(PRESET) --overwrite
+	$(BIN)/python -m launch.audit --data=datasets/$(PRESET)
+	rm -rf runs/$(PRESET)
+	$(BIN)/python -m launch.main --config=lcr_jax/configs/$(PRESET).py --workdir=runs/$(PRESET)
+
+test: lint types unit
+
+lint: $(VENV)/.installed-test
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+format: $(VENV)/.installed-test
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+types: $(VENV)/.installed-test
+	$(BIN)/mypy
+
+unit: $(VENV)/.installed-test
+	$(BIN)/python -m pytest -n 2 --dist loadfile
+
+bench: $(VENV)/.installed
+	$(BIN)/python -m launch.bench data
+
+beauty: $(VENV)/.installed
+	$(BIN)/python -m launch.prepare --source=amazon_2014 --raw=$(RAW) --out=datasets/beauty --category=Beauty --overwrite
+	$(BIN)/python -m launch.main --config=lcr_jax/configs/beauty.py --config.data.path=datasets/beauty --workdir=runs/beauty
+
+# The oldest versions that setup.cfg allows, and the tests on them.
+lowest:
+	$(PYTHON) -m venv $(VENV)-lowest
+	$(VENV)-lowest/bin/python -m pip install --quiet --constraint lowest.txt --editable ".[all,test]"
+	$(VENV)-lowest/bin/python -m pytest -n 2 --dist loadfile
+
+$(VENV)/.installed: setup.cfg pyproject.toml
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --editable ".[all]"
+	touch $@
+
+$(VENV)/.installed-test: $(VENV)/.installed
+	$(BIN)/python -m pip install --quiet --editable ".[all,test]"
+	touch $@
+
+clean:
+	rm -rf $(VENV) $(VENV)-lowest build *.egg-info
