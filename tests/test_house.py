@@ -1,0 +1,90 @@
+"""The house rules that code can check: who may import whom, and what may not be in it."""
+
+from __future__ import annotations
+
+import ast
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+METHODS = ("lcr_jax", "gensr_jax", "baselines_jax")
+SOURCES = sorted(
+    path for room in ("common", "launch", *METHODS) for path in (ROOT / room).rglob("*.py")
+)
+# launch -> methods -> common; inside common, training and ranking know data; data knows neither.
+MAY_IMPORT = {
+    "launch": {"launch", "common", *METHODS},
+    **{method: {method, "common"} for method in METHODS},
+    "common.training": {"common"},
+    "common.ranking": {"common"},
+    "common.nn": {"common.nn", "common.errors"},
+    "common.data": {"common.data", "common.errors"},
+    "common": {"common"},
+}
+FORBIDDEN = {
+    "common.training": ("common.ranking", "common.data.readers", "common.nn"),
+    "common.ranking": ("common.data.readers", "common.nn"),
+}
+
+
+def name_of(path: Path) -> str:
+    return ".".join(path.relative_to(ROOT).with_suffix("").parts)
+
+
+def imports_of(path: Path) -> set[str]:
+    names = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            names |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            names.add(node.module)
+    rooms = ("common", "launch", *METHODS)
+    return {name for name in names if name.split(".")[0] in rooms}
+
+
+def within(name: str, room: str) -> bool:
+    return name == room or name.startswith(room + ".")
+
+
+@pytest.mark.parametrize("path", SOURCES, ids=name_of)
+def test_imports_run_one_way(path):
+    name = name_of(path)
+    room = max((r for r in MAY_IMPORT if within(name, r)), key=len)
+    for imported in imports_of(path):
+        assert any(within(imported, ok) for ok in MAY_IMPORT[room]), f"{name} imports {imported}"
+        for bad in FORBIDDEN.get(room, ()):
+            assert not within(imported, bad), f"{name} imports {imported}"
+
+
+@pytest.mark.parametrize("path", SOURCES, ids=name_of)
+def test_nothing_is_evaluated_from_text(path):
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name):
+            assert node.func.id not in ("eval", "exec"), f"{path.name}, line {node.lineno}"
+        if isinstance(node, ast.Import):
+            assert all(alias.name != "pickle" for alias in node.names), path.name
+
+
+def test_only_the_generator_and_the_evidence_figures_know_the_truth():
+    readers = {name_of(path) for path in SOURCES if '"truth"' in path.read_text()}
+    assert readers <= {
+        "common.data.event_tables",
+        "common.data.folder",
+        "common.ranking.evidence",
+        "launch.run",  # asks whether there is any
+        *(name_of(path) for path in (ROOT / "common/data/readers").glob("synthetic*.py")),
+    }
+
+
+def test_configs_stop_at_the_edge():
+    """ConfigDict lives in configs/ and launch/ only; inside there are frozen dataclasses."""
+    for path in SOURCES:
+        edge = "configs" in path.parts or path.is_relative_to(ROOT / "launch")
+        assert edge or "ml_collections" not in path.read_text(), path
+
+
+def test_files_hold_one_subject():
+    long = {name_of(p): n for p in SOURCES if (n := len(p.read_text().splitlines())) > 330}
+    assert not long
+    assert not [p for p in SOURCES if p.stem in ("utils", "misc", "helpers")]
