@@ -28,7 +28,7 @@ from common.training.divergence import TrainingDiverged
 from common.training.loop import train
 from common.training.mesh import make_mesh, put_batch
 from common.training.restore import load_trained
-from common.training.stage_loop import TrainSettings
+from common.training.settings import TrainSettings
 from common.training.task import Constants, Params, Stage, Task
 from launch.config import claim_workdir
 from launch.evidence import weigh_evidence

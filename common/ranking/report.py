@@ -112,14 +112,19 @@ def _cell(metrics: Mapping[str, Any], name: str) -> str:
 
 def _evidence_lines(evidence: Mapping[str, Any]) -> Iterator[str]:
     """Whether the model looks at the searches that matter, against reference scorers."""
-    names = list(dict.fromkeys(name for figures in evidence.values() for name in figures))
-    yield "evidence (AUC of planted useful searches, 0.5 = chance)"
+    lists = evidence.get("lists", {})
+    scorers = {name: figures for name, figures in evidence.items() if name != "lists"}
+    names = list(dict.fromkeys(name for figures in scorers.values() for name in figures))
+    counts = ", ".join(f"{count:,} for {name}" for name, count in lists.items())
+    yield "evidence (AUC of planted useful searches, 0.5 = chance" + (
+        f"; lists: {counts})" if counts else ")"
+    )
     yield f"  {'':<{_NAME}}" + "".join(f"{name:>{_WIDE}}" for name in names)
-    for scorer, figures in evidence.items():
+    for scorer, figures in scorers.items():
         cells = (
             _cell({_WITH_BOUNDS[0]: figures[name]}, _WITH_BOUNDS[0])
-            if name in figures
-            else f"{'-':>{_WIDE}}"
+            if figures.get(name, {}).get("value") is not None
+            else f"{'-':>{_WIDE}}"  # no pair of searches to compare
             for name in names
         )
         yield f"  {scorer[:_NAME]:<{_NAME}}" + "".join(cells)

@@ -1,0 +1,224 @@
+"""Checkpoints on disk, through Orbax. No other file imports it.
+
+    checkpoints/120/           one folder per saved global step: the latest two, and the best
+        params/                the parameters
+        optimizer/             the stage's step and the optimiser's moments
+        progress/              JSON: `Progress`, and the run's fingerprint
+        sizes.json             every file above and its bytes, written after the others
+
+Orbax writes a folder under another name and renames it when it is complete, so a kill in the middle
+of a save leaves no folder. `sizes.json` finds what was damaged later, such as by a full disk or a
+copy that broke off. Constants are not saved: `Task.init` makes them again from the same key.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import jax
+import orbax.checkpoint as ocp
+
+from common.training.state import Progress, TrainState
+
+LATEST = 2  # one to go on from, and one for the day the first is damaged
+SIZES = "sizes.json"
+ASIDE = "cut_short"  # where damaged checkpoints go, beside the good ones
+
+
+class CutShort(Exception):
+    """A checkpoint that cannot be read; the message says what is wrong with it."""
+
+
+class _KeepLatestAndBest:
+    """Orbax's own best-of policy ranks by saved metrics; ours knows the best of this stage."""
+
+    def __init__(self) -> None:
+        self.best: int | None = None
+
+    def should_preserve(self, checkpoints: Any, *, context: Any) -> list[bool]:
+        steps = [checkpoint.step for checkpoint in checkpoints]
+        keep = {*sorted(steps)[-LATEST:], self.best}
+        return [step in keep for step in steps]
+
+
+class Checkpoints:
+    """Writes a run's checkpoints, in the background; one writer per folder."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder.resolve()  # Orbax's writing thread fails late on a relative path
+        self._policy = _KeepLatestAndBest()
+        self._unlisted: int | None = None  # a step whose sizes are still to be written
+        options = ocp.CheckpointManagerOptions(
+            preservation_policy=self._policy,
+            save_decision_policy=_SaveAlways(),
+            cleanup_tmp_directories=True,
+        )
+        self._manager = ocp.CheckpointManager(self.folder, options=options)
+
+    def __enter__(self) -> Checkpoints:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.wait()
+        self._manager.close()
+
+    def save(self, state: TrainState, progress: Progress, fingerprint: Mapping[str, Any]) -> None:
+        """Starts saving; the arrays may be donated as soon as this returns."""
+        self.wait()  # two saves never overlap, and an error of the last one is raised here
+        step = progress.global_step
+        self._policy.best = progress.best_step
+        if step in self._manager.all_steps():
+            self._manager.delete(step)
+        record = {"progress": progress.to_json(), "fingerprint": dict(fingerprint)}
+        saved = self._manager.save(
+            step,
+            args=ocp.args.Composite(
+                params=ocp.args.StandardSave(state.params),
+                optimizer=ocp.args.StandardSave(_optimizer_part(state)),
+                progress=ocp.args.JsonSave(record),
+            ),
+        )
+        if not saved:
+            raise RuntimeError(f"{self.folder / str(step)}: Orbax refused to save this step")
+        self._unlisted = step
+
+    def wait(self) -> None:
+        """Returns when the last save is complete on disk; raises its error if it failed."""
+        self._manager.wait_until_finished()
+        step, self._unlisted = self._unlisted, None
+        if step is not None and jax.process_index() == 0:
+            write_sizes(self.folder / str(step))
+
+    def steps(self) -> list[int]:
+        """Saved global steps, ascending."""
+        return sorted(self._manager.all_steps())
+
+    def set_aside(self, step: int) -> None:
+        """Moves a damaged checkpoint out of the way, for the user to look at or delete."""
+        if jax.process_index() == 0:
+            aside = self.folder / ASIDE
+            aside.mkdir(exist_ok=True)
+            shutil.rmtree(aside / str(step), ignore_errors=True)
+            (self.folder / str(step)).rename(aside / str(step))
+        if jax.process_count() > 1:
+            from jax.experimental import multihost_utils  # slow to import, rarely needed
+
+            multihost_utils.sync_global_devices(f"set aside {step}")
+        self._manager.reload()
+
+
+class _SaveAlways:
+    """The loop decides when to save; by default Orbax also refuses steps below its newest."""
+
+    def should_save(self, step: Any, previous_steps: Any, *, context: Any) -> bool:
+        return True
+
+
+def list_steps(folder: Path) -> list[int]:
+    """Saved global steps of a checkpoint folder, ascending; none where there is no folder."""
+    if not folder.is_dir():
+        return []
+    return sorted(int(path.name) for path in folder.iterdir() if path.name.isdecimal())
+
+
+def write_sizes(path: Path) -> None:
+    """Lists the files of one complete checkpoint in its `sizes.json`."""
+    files = sorted(file for file in path.rglob("*") if file.is_file() and file.name != SIZES)
+    sizes = {file.relative_to(path).as_posix(): file.stat().st_size for file in files}
+    (path / SIZES).write_text(json.dumps(sizes, indent=0))
+
+
+def check_sizes(path: Path) -> None:
+    """Raises CutShort when a file of one checkpoint is missing or has another size."""
+    listing = path / SIZES
+    if not listing.exists():
+        return  # killed between Orbax's rename and our listing: the readers below will tell
+    try:
+        sizes = json.loads(listing.read_text())
+    except ValueError as error:
+        raise CutShort(f"{SIZES} cannot be read") from error
+    for name, size in sizes.items():
+        file = path / name
+        if not file.is_file():
+            raise CutShort(f"{name} is missing")
+        if file.stat().st_size != size:
+            raise CutShort(f"{name} has {file.stat().st_size} of {size} bytes")
+
+
+def read_record(path: Path) -> tuple[Progress, dict[str, Any]]:
+    """The progress and the fingerprint of one checkpoint. Raises CutShort."""
+    try:
+        with ocp.Checkpointer(ocp.JsonCheckpointHandler()) as reader:
+            record = reader.restore(path.resolve() / "progress")
+        return Progress.from_json(record["progress"]), record["fingerprint"]
+    except Exception as error:
+        raise CutShort(f"progress: {_first_line(error)}") from error
+
+
+def read_params(path: Path, shapes: Any) -> Any:
+    """The parameters of one checkpoint, with the shapes, dtypes and shardings given.
+
+    Raises CutShort. Compare `describe_params` first: Orbax casts dtypes without a word.
+    """
+    return _read(path.resolve() / "params", shapes)
+
+
+def read_state(path: Path, shapes: TrainState) -> TrainState:
+    """The training state of one checkpoint; as `read_params`."""
+    optimizer = _read(path.resolve() / "optimizer", _optimizer_part(shapes))
+    params = read_params(path, shapes.params)
+    return TrainState(optimizer["step"], params, optimizer["moments"])
+
+
+def describe_saved(path: Path, part: str) -> dict[str, tuple[tuple[int, ...], str]]:
+    """What one checkpoint holds: {name: (shape, dtype)}.
+
+    part: "params" or "optimizer"
+    Raises CutShort.
+    """
+    try:
+        found = ocp.StandardCheckpointHandler().metadata(path.resolve() / part)
+        return describe_tree(found.tree)
+    except Exception as error:
+        raise CutShort(f"{part}: {_first_line(error)}") from error
+
+
+def describe_state(state: TrainState) -> dict[str, dict[str, tuple[tuple[int, ...], str]]]:
+    """What a checkpoint of this state would hold, by part: arrays or shapes."""
+    return {
+        "params": describe_tree(state.params),
+        "optimizer": describe_tree(_optimizer_part(state)),
+    }
+
+
+def describe_tree(tree: Any) -> dict[str, tuple[tuple[int, ...], str]]:
+    """{name: (shape, dtype)} of a tree of arrays, shapes or Orbax's descriptions of arrays."""
+    leaves, _ = jax.tree_util.tree_flatten_with_path(tree)
+    return {
+        jax.tree_util.keystr(path, simple=True, separator="/"): (
+            tuple(leaf.shape),
+            str(jax.numpy.dtype(leaf.dtype)),
+        )
+        for path, leaf in leaves
+    }
+
+
+def _optimizer_part(state: TrainState) -> dict[str, Any]:
+    return {"step": state.step, "moments": state.opt_state}
+
+
+def _read(path: Path, shapes: Any) -> Any:
+    try:
+        with ocp.StandardCheckpointer() as reader:
+            return reader.restore(path, shapes)
+    except Exception as error:
+        raise CutShort(f"{path.name}: {_first_line(error)}") from error
+
+
+def _first_line(error: Exception) -> str:
+    lines = str(error).splitlines() or [""]
+    return f"{type(error).__name__} {lines[0][:120]}".strip()

@@ -1,0 +1,122 @@
+"""The record of a run: `metrics.jsonl`, and TensorBoard beside it.
+
+One JSON object per line of `metrics.jsonl`:
+
+    {"step": 40, "stage": "supervised", "kind": "train", "values": {"loss": 0.61, ...},
+     "timing": {"examples_per_second": 8123.0, "wait_share": 0.01}}
+
+step    finished updates over all stages
+kind    "train": of that very step, not a mean; "valid": of the parameters after that step
+values  a function of (config, dataset, seed); null where a value is not finite
+timing  of this machine on that day; leave it out when comparing two runs
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Literal
+
+import jax
+
+FILE = "metrics.jsonl"
+
+
+class Logbook:
+    """Writes the record; process 0 only, the others write nothing."""
+
+    def __init__(self, workdir: Path, step: int, evaluated: bool, tensorboard: bool = True) -> None:
+        """Opens the record of a run that stands at a step, 0 for a new one.
+
+        step: global step of the checkpoint the run goes on from; later lines are cut off, because
+            they will be written again
+        evaluated: whether the evaluation at `step` is part of that checkpoint
+        """
+        self._file: Any = None
+        self._board: Any = None
+        if jax.process_index() != 0:
+            return
+        workdir.mkdir(parents=True, exist_ok=True)
+        path = workdir / FILE
+        cut_lines(path, step, evaluated)
+        self._file = path.open("a", encoding="utf-8")
+        if tensorboard:
+            self._board = open_board(workdir / "tensorboard", step)
+
+    def __enter__(self) -> Logbook:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        for writer in (self._file, self._board):
+            if writer is not None:
+                writer.close()
+
+    def write(
+        self,
+        kind: Literal["train", "valid"],
+        stage: str,
+        step: int,
+        values: Mapping[str, float],
+        timing: Mapping[str, float],
+    ) -> None:
+        """Writes one line; it is on its way to the disk when this returns."""
+        if self._file is None:
+            return
+        line = {
+            "step": step,
+            "stage": stage,
+            "kind": kind,
+            "values": {name: _finite(value) for name, value in values.items()},
+            "timing": {name: round(value, 4) for name, value in timing.items()},
+        }
+        self._file.write(json.dumps(line) + "\n")
+        self._file.flush()
+        if self._board is not None:
+            for name, value in {**values, **timing}.items():
+                self._board.add_scalar(f"{kind}/{name}", value, step)
+
+
+def cut_lines(path: Path, step: int, evaluated: bool) -> None:
+    """Cuts what a run wrote after the checkpoint it goes on from, and a line cut short by a kill.
+
+    evaluated: whether the "valid" line of `step` itself stays
+    """
+    if not path.exists():
+        return
+    kept = []
+    for text in path.read_text(encoding="utf-8").splitlines():
+        try:
+            line = json.loads(text)
+        except ValueError:
+            break
+        is_new = line["step"] > step or (
+            line["step"] == step and line["kind"] == "valid" and not evaluated
+        )
+        if not is_new:
+            kept.append(text + "\n")
+    beside = path.with_name(path.name + ".new")
+    beside.write_text("".join(kept), encoding="utf-8")
+    os.replace(beside, path)
+
+
+def open_board(folder: Path, step: int) -> Any:
+    """A TensorBoard writer that hides earlier events after `step`, or None without tensorboardX."""
+    try:
+        from tensorboardX import SummaryWriter
+    except ImportError:
+        print(
+            "tensorboardX is not installed: no TensorBoard files, metrics.jsonl has everything; "
+            "pip install 'snr-jax[board]'",
+            file=sys.stderr,
+        )
+        return None
+    return SummaryWriter(str(folder), purge_step=step + 1)
+
+
+def _finite(value: float) -> float | None:
+    # JSON has no NaN; other readers than Python's refuse the word.
+    return float(value) if math.isfinite(value) else None

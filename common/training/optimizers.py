@@ -1,0 +1,109 @@
+"""AdamW from an `Optimizer`: clipping, weight decay, schedule, plateau scale, frozen parameters."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import optax
+
+from common.errors import InputError
+from common.training.task import Optimizer, Params, Stage
+
+SCHEDULES = ("constant", "cosine")
+
+
+class Updater(NamedTuple):
+    """How a stage changes its parameters: p <- p - rate(step, scale) * direction."""
+
+    # gradients -> directions (AdamW's, decay included), zero for parameters that are not trained
+    directions: optax.GradientTransformation
+    # rate(step int32 [], scale float32 []) -> float32 [], the learning rate of that step
+    rate: Callable[[jax.Array, jax.Array], jax.Array]
+    trained: Any  # a tree like the parameters', of Python bools
+
+
+def make_updater(stage: Stage, params: Params, total_steps: int) -> Updater:
+    """Builds a stage's updater.
+
+    params: arrays or shapes; only names and numbers of axes are used
+    total_steps: the stage's length if nothing stops it early
+    Raises InputError for an unknown schedule and where nothing would be trained.
+    """
+    settings = stage.optimizer
+    where = f"stage {stage.name}, optimizer"
+    if settings.schedule not in SCHEDULES:
+        raise InputError(
+            f"{where}.schedule = {settings.schedule!r}: no such schedule; "
+            f"use one of {', '.join(SCHEDULES)}"
+        )
+    trained = mark_trained(stage, params)
+    directions = adamw_directions(settings)
+    if not all(jax.tree.leaves(trained)):
+        labels = jax.tree.map(lambda flag: "trained" if flag else "frozen", trained)
+        directions = optax.multi_transform(
+            {"trained": directions, "frozen": optax.set_to_zero()}, labels
+        )
+    floor = stage.stopping.plateau_floor
+
+    def rate(step: jax.Array, scale: jax.Array) -> jax.Array:
+        planned = schedule_rate(settings, total_steps, step)
+        # The floor bounds the plateau rule only; it never lifts a rate above its schedule.
+        return jnp.maximum(planned * scale, jnp.minimum(planned, floor))
+
+    return Updater(directions, rate, trained)
+
+
+def mark_trained(stage: Stage, params: Params) -> Any:
+    """A tree like `params` of Python bools, True where the stage trains the parameter."""
+
+    def is_trained(path: Any, leaf: Any) -> bool:
+        name = jax.tree_util.keystr(path, simple=True, separator="/")
+        return stage.trainable is None or bool(stage.trainable(name))
+
+    trained = jax.tree_util.tree_map_with_path(is_trained, params)
+    if not any(jax.tree.leaves(trained)):
+        raise InputError(
+            f"stage {stage.name}, trainable: true for none of the parameters; "
+            "let it name at least one"
+        )
+    return trained
+
+
+def adamw_directions(settings: Optimizer) -> optax.GradientTransformation:
+    """AdamW without its learning rate: clip, moments, decoupled decay.
+
+    Source: Loshchilov and Hutter 2019. Decay on arrays of two or more axes only (not on biases
+    and gains) is common practice.
+    """
+    parts = []
+    if settings.clip_norm > 0:
+        parts.append(optax.clip_by_global_norm(settings.clip_norm))
+    parts.append(optax.scale_by_adam(settings.b1, settings.b2, settings.eps))
+    if settings.weight_decay > 0:
+
+        def mark_decayed(params: Params) -> Any:
+            return jax.tree.map(lambda array: array.ndim >= 2, params)
+
+        parts.append(optax.add_decayed_weights(settings.weight_decay, mask=mark_decayed))
+    return optax.chain(*parts)
+
+
+def schedule_rate(settings: Optimizer, total_steps: int, step: jax.Array | int) -> jax.Array:
+    """The learning rate of a step, before any plateau scale.
+
+    step: int32 [], updates finished before this one: 0 .. total_steps - 1
+    Warm-up rises in a straight line and reaches the full rate after `warmup_steps` updates; its
+    first step is not zero. The cosine is at `final_fraction` of the rate at the last step.
+    """
+    done = jnp.asarray(step, jnp.float32)
+    warm = jnp.minimum(1.0, (done + 1.0) / max(settings.warmup_steps, 1))
+    if settings.schedule == "constant":
+        return settings.learning_rate * warm
+    length = max(total_steps - 1 - settings.warmup_steps, 1)
+    share = jnp.clip((done - settings.warmup_steps) / length, 0.0, 1.0)
+    cosine = 0.5 * (1.0 + jnp.cos(jnp.pi * share))
+    final = settings.final_fraction
+    return settings.learning_rate * warm * (final + (1.0 - final) * cosine)

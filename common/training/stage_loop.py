@@ -1,0 +1,158 @@
+"""The loop of one stage. Its order is a contract: evaluate, save, next batch, step, log."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, replace
+from typing import Any, Protocol
+
+import jax
+import numpy as np
+from jax.sharding import Mesh
+
+from common.training.checkpoints import Checkpoints
+from common.training.interrupts import Caught
+from common.training.late_metrics import LateMetrics
+from common.training.logbook import Logbook
+from common.training.mesh import check_batch_size, put_batch, put_full
+from common.training.optimizers import Updater
+from common.training.progress import ProgressBar
+from common.training.settings import TrainSettings
+from common.training.state import Progress, TrainState
+from common.training.step import make_step, place_key
+from common.training.stopping import judge, pick_metric
+from common.training.stopwatch import Stopwatch
+from common.training.task import Constants, Params, Stage
+
+HostBatch = Mapping[str, np.ndarray]
+
+
+class Source(Protocol):
+    """The batches of one stage: `source[i]` is the batch of step i, whoever asks and when."""
+
+    @property
+    def steps_per_epoch(self) -> int: ...
+
+    def __len__(self) -> int: ...  # the stage's steps if nothing stops it early
+
+    def __getitem__(self, step: int) -> Any: ...
+
+    def position(self, step: int) -> dict[str, int]: ...
+
+
+Iterate = Callable[[Any, int], Iterator[HostBatch]]
+Validate = Callable[[Params, Constants], Mapping[str, float]]
+
+
+@dataclass(frozen=True)
+class Run:
+    """What the stages of a run share."""
+
+    constants: Constants
+    validate: Validate
+    iterate: Iterate
+    settings: TrainSettings
+    fingerprint: Mapping[str, Any]
+    seed: int
+    mesh: Mesh
+    checkpoints: Checkpoints
+    logbook: Logbook
+    caught: Caught
+
+
+def run_stage(
+    run: Run, stage: Stage, source: Source, updater: Updater, state: TrainState, progress: Progress
+) -> tuple[TrainState, Progress, str | None]:
+    """Trains a stage to its end, or to a signal. A stage that has ended returns at once.
+
+    state: donated to the first step: it must not be used again
+    Returns the last state, where it stands, and the signal's name if one ended it.
+    Raises TrainingDiverged and InputError.
+    """
+    check_batch_size(run.mesh, stage.batch_size)
+    total, settings = len(source), run.settings
+    eval_every = count_steps_between_evaluations(settings, source)
+    launch = make_step(stage, updater, run.mesh)
+    key = place_key(run.seed, f"stage/{stage.name}", run.mesh)
+    rate_scale = put_full(run.mesh, np.float32(progress.rate_scale))
+    watch = Stopwatch(progress)
+    batches: Iterator[HostBatch] | None = None
+    on_disk = progress.step  # the last step saved
+
+    with ProgressBar(stage.name, total, progress.step, settings.show_progress) as bar:
+        late = LateMetrics(
+            stage.name, progress.stage_start, total, settings.log_every, run.logbook, bar, watch
+        )
+        while True:
+            step = progress.step
+            signal = run.caught.read(step, settings.log_every)
+            ended = step == total or progress.stopped
+            evaluate = (
+                signal is None
+                and step not in (0, progress.evaluated_step)
+                and (ended or step % eval_every == 0)
+            )
+            save = evaluate or (
+                step != on_disk
+                and (signal is not None or is_due(settings.checkpoint_every_steps, step))
+            )
+            if evaluate or save:
+                late.flush()  # a step that diverged is neither judged nor kept
+                was_running = watch.pause()
+                progress = watch.book(replace(progress, position=source.position(step)))
+            # 1. Evaluate.
+            if evaluate:
+                progress = evaluate_stage(run, stage, state.params, progress, bar)
+                rate_scale = put_full(run.mesh, np.float32(progress.rate_scale))
+                ended = ended or progress.stopped
+            # 2. Save.
+            if save:
+                run.checkpoints.save(state, progress, run.fingerprint)
+                on_disk = step
+            if ended or signal is not None:
+                return state, progress, signal
+            if save and was_running:
+                watch.start()
+            # 3. Next batch.
+            if batches is None:
+                batches = run.iterate(source, step)
+            asked = time.perf_counter()
+            host_batch = next(batches)
+            watch.add_wait(time.perf_counter() - asked)
+            batch = put_batch(run.mesh, host_batch)
+            # 4. Step. Nothing may slip to or from the device unasked: it would stall every step.
+            with jax.transfer_guard("disallow"):
+                state, metrics = launch(state, run.constants, batch, key, rate_scale)
+            progress = replace(progress, step=step + 1)
+            # 5. Log, one step late.
+            late.add(progress.step, metrics)
+            if not watch.running:
+                late.flush()  # waits for the first, compiling step, which is not timed
+                watch.start()
+
+
+def evaluate_stage(
+    run: Run, stage: Stage, params: Params, progress: Progress, bar: ProgressBar
+) -> Progress:
+    """Validates the parameters, logs the values and books them. Raises as `pick_metric`."""
+    begun = time.perf_counter()
+    values = {name: float(value) for name, value in run.validate(params, run.constants).items()}
+    timing = {"seconds": time.perf_counter() - begun}
+    value = pick_metric(values, stage.stopping, progress)
+    run.logbook.write("valid", stage.name, progress.global_step, values, timing)
+    bar.note(stage.stopping.metric, value)
+    return judge(progress, stage.stopping, value)
+
+
+def count_steps_between_evaluations(settings: TrainSettings, source: Source) -> int:
+    """The settings' interval in steps, at least 1."""
+    if settings.eval_every_steps:
+        return settings.eval_every_steps
+    return max(1, math.floor(settings.eval_every_epochs * source.steps_per_epoch + 0.5))
+
+
+def is_due(every: int, step: int) -> bool:
+    """Whether something done every `every` steps, 0 = never, is due after `step`."""
+    return every > 0 and step > 0 and step % every == 0

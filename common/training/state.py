@@ -1,0 +1,83 @@
+"""What a run is at one moment: `TrainState` on the devices, `Progress` on the host."""
+
+from __future__ import annotations
+
+import zlib
+from dataclasses import asdict, dataclass, field
+from typing import Any, NamedTuple
+
+import jax
+
+from common.training.task import Params
+
+
+class TrainState(NamedTuple):
+    """What a training step changes. It holds arrays only: it prints, saves and compares."""
+
+    step: jax.Array  # int32 [], finished updates of this stage
+    params: Params
+    opt_state: Any  # the optimiser's moments; none for parameters that are not trained
+
+
+@dataclass(frozen=True)
+class StageSummary:
+    """How a finished stage went."""
+
+    name: str
+    steps: int  # updates done
+    metric: str  # what the stage was judged by
+    best_value: float
+    best_step: int  # of the whole run
+    ended_by: str  # "epochs" or "patience"
+    rate_scale: float  # what the plateau rule left of the learning rate
+
+
+@dataclass(frozen=True)
+class Progress:
+    """Where a run stands, beside its arrays; saved as JSON in every checkpoint.
+
+    Steps are finished updates. `step` counts within the stage: it drives the random keys, the
+    schedule and the data position. `global_step` counts over all stages: it names checkpoints and
+    log lines, and it never goes back.
+    """
+
+    stage: int = 0  # index into Task.stages
+    stage_name: str = ""
+    stage_start: int = 0  # global step at which the stage began
+    step: int = 0
+    evaluated_step: int = 0  # the stage's step of the last evaluation; 0 = none yet
+    best_value: float | None = None  # of Stopping.metric in this stage
+    best_step: int | None = None  # the global step it was reached at
+    bad_evaluations: int = 0  # without a gain, one after the other
+    bad_since_drop: int = 0  # the same, counted again after each drop of the learning rate
+    rate_scale: float = 1.0
+    stopped: bool = False  # ended by patience
+    position: dict[str, int] = field(default_factory=dict)  # of the data, as the source names it
+    train_seconds: float = 0.0  # of timed steps only: no compiling, evaluating or saving
+    wait_seconds: float = 0.0  # the part of them spent waiting for the next batch
+    timed_examples: int = 0
+    stages: tuple[StageSummary, ...] = ()  # the stages before this one
+
+    @property
+    def global_step(self) -> int:
+        return self.stage_start + self.step
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain numbers, strings, dicts and lists."""
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, saved: dict[str, Any]) -> Progress:
+        """The reverse of `to_json`."""
+        stages = tuple(StageSummary(**stage) for stage in saved["stages"])
+        return cls(**{**saved, "stages": stages})
+
+
+def derive_key(seed: int, name: str) -> jax.Array:
+    """The typed key for one named use ("init", "stage/supervised") of a run's seed."""
+    return jax.random.fold_in(jax.random.key(seed), zlib.crc32(name.encode()))
+
+
+def step_key(key: jax.Array, step: jax.Array | int) -> jax.Array:
+    """The key of one step. Nothing is carried from step to step, so a resumed run has the same."""
+    return jax.random.fold_in(key, step)

@@ -1,0 +1,123 @@
+"""The training step: one compiled function of (state, constants, batch, key, rate scale).
+
+Shapes: [B] batch
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+import chex
+import jax
+import jax.numpy as jnp
+from jax.sharding import Mesh
+
+from common.training.mesh import full_sharding, row_sharding
+from common.training.optimizers import Updater
+from common.training.state import TrainState, derive_key, step_key
+from common.training.task import Batch, Constants, Metrics, Params, Stage, Task
+
+Step = Callable[[TrainState, Constants, Batch, jax.Array, jax.Array], tuple[TrainState, Metrics]]
+OWN_METRICS = ("loss", "grad_norm", "update_norm", "param_norm", "learning_rate", "examples")
+
+
+def place_key(seed: int, name: str, mesh: Mesh) -> jax.Array:
+    """The key of `derive_key`, a copy on every device."""
+    # Made there: a key on one device cannot be copied to the devices of other processes.
+    return jax.jit(partial(derive_key, seed, name), out_shardings=full_sharding(mesh))()
+
+
+def init_params(task: Task, key: jax.Array, batch: Batch, mesh: Mesh) -> tuple[Params, Constants]:
+    """Runs `task.init` on the devices: parameters and constants, a full copy on each."""
+    return jax.jit(task.init, out_shardings=full_sharding(mesh))(key, batch)
+
+
+def init_state(params: Params, updater: Updater, mesh: Mesh) -> TrainState:
+    """The state before a stage's first step. Takes `params` over: they must not be used again."""
+    start = partial(_start, updater=updater)
+    # Without out_shardings the moments of a split table would all land on one device.
+    return jax.jit(start, out_shardings=full_sharding(mesh), donate_argnums=0)(params)
+
+
+def describe_state(params: Params, updater: Updater, mesh: Mesh) -> TrainState:
+    """Shapes, dtypes and shardings of a stage's state, for restoring.
+
+    params: arrays or shapes
+    """
+    return place_shapes(jax.eval_shape(partial(_start, updater=updater), params), mesh)
+
+
+def _start(params: Params, updater: Updater) -> TrainState:
+    return TrainState(jnp.int32(0), params, updater.directions.init(params))
+
+
+def place_shapes(tree: Any, mesh: Mesh) -> Any:
+    """A tree of shapes with the sharding of a full copy on every device."""
+    sharding = full_sharding(mesh)
+    return jax.tree.map(
+        lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=sharding), tree
+    )
+
+
+def make_step(stage: Stage, updater: Updater, mesh: Mesh) -> Step:
+    """Compiles a stage's step for a mesh.
+
+    The function takes the state (donated: it must not be used again), the constants, a batch
+    [B, ...] split by rows, the stage's key and the plateau scale float32 [], and returns the next
+    state and float32 scalars: the task's own metrics and
+
+    loss           of the batch, before the update
+    grad_norm      l2 norm of the trained parameters' gradients, before clipping
+    update_norm    l2 norm of what was added to the parameters
+    param_norm     l2 norm of all parameters, after the update
+    learning_rate  of this step
+    examples       rows of the batch that are not padding
+    """
+
+    def step(
+        state: TrainState, constants: Constants, batch: Batch, key: jax.Array, rate_scale: jax.Array
+    ) -> tuple[TrainState, Metrics]:
+        def loss_of(params: Params) -> tuple[jax.Array, Metrics]:
+            return stage.loss(params, constants, batch, step_key(key, state.step))
+
+        (loss, own), grads = jax.value_and_grad(loss_of, has_aux=True)(state.params)
+        chex.assert_shape([loss, *own.values()], ())
+        chex.assert_type(loss, jnp.float32)
+        if clash := sorted(set(own) & set(OWN_METRICS)):
+            raise ValueError(f"stage {stage.name}: metric names {clash} belong to the trainer")
+        directions, opt_state = updater.directions.update(grads, state.opt_state, state.params)
+        rate = updater.rate(state.step, rate_scale)
+        updates = jax.tree.map(lambda direction: -rate * direction, directions)
+        params = jax.tree.map(lambda old, update: old + update, state.params, updates)
+        metrics = {
+            **own,
+            "loss": loss,
+            "grad_norm": measure_norm(select_trained(grads, updater.trained)),
+            "update_norm": measure_norm(updates),
+            "param_norm": measure_norm(params),
+            "learning_rate": rate,
+            "examples": jnp.sum(batch["valid"], dtype=jnp.float32),
+        }
+        return TrainState(state.step + 1, params, opt_state), metrics
+
+    full, rows = full_sharding(mesh), row_sharding(mesh)
+    return jax.jit(
+        step,
+        in_shardings=(full, full, rows, full, full),
+        out_shardings=full,
+        donate_argnums=0,
+    )
+
+
+def select_trained(tree: Any, trained: Any) -> list[jax.Array]:
+    """The leaves of `tree` where `trained` is True."""
+    pairs = zip(jax.tree.leaves(tree), jax.tree.leaves(trained), strict=True)
+    return [leaf for leaf, flag in pairs if flag]
+
+
+def measure_norm(tree: Any) -> jax.Array:
+    """The l2 norm of all numbers of a tree together, float32 []."""
+    squares = [jnp.sum(jnp.square(leaf.astype(jnp.float32))) for leaf in jax.tree.leaves(tree)]
+    return jnp.sqrt(jnp.sum(jnp.stack(squares)))

@@ -1,0 +1,46 @@
+"""Audits a dataset folder: does anything in it leak what is to be predicted?
+
+    python -m launch.audit --data=DIR [--split=NAME]
+
+Prints a report for each split. Exit codes: 0 clean, 1 a leak, a broken split or list, or a changed
+file (the rows are named), 2 bad input.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from absl import flags
+
+from common.errors import InputError
+from launch.command import parse_flags, run_command
+
+
+def main(argv: Sequence[str]) -> int:
+    """Runs the command; returns the exit code. Raises InputError for bad input."""
+    values = flags.FlagValues()
+    flags.DEFINE_string("data", None, "dataset folder", flag_values=values)
+    flags.DEFINE_string("split", None, "one split; default: all of them", flag_values=values)
+    parse_flags(values, argv, __doc__)
+    if not values.data:
+        raise InputError("--data: missing; give a dataset folder")
+
+    from common.data.audit import audit_dataset, format_report  # --help need not wait for these
+    from common.data.folder import load_dataset
+    from common.data.loading import read_manifest
+
+    folder = Path(values.data)
+    splits = [values.split] if values.split else list(read_manifest(folder)["splits"])
+    clean = True
+    for split in splits:
+        # Loaded as it is: a fault that stops a training run is what the report is about.
+        report = audit_dataset(load_dataset(folder, split, verify=False))
+        print(format_report(report))
+        clean &= not report.faults
+    return 0 if clean else 1
+
+
+if __name__ == "__main__":
+    sys.exit(run_command(main, sys.argv[1:]))

@@ -1,0 +1,107 @@
+"""Examples a second of the batch source, alone and read ahead by grain.
+
+    python -m launch.bench data [--data=DIR | --preset=demo] [--history=30] [--batch=1024]
+
+Without --data a synthetic dataset is made in a temporary folder. Prints the median, the smallest
+and the largest of several timed blocks of batches, after one block of warm-up.
+"""
+
+from __future__ import annotations
+
+import statistics
+import tempfile
+import time
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from absl import flags
+
+from launch.command import parse_flags
+
+if TYPE_CHECKING:
+    from common.data.batches import Batch, BatchSource
+    from common.data.dataset import Dataset
+
+_LEAST_BLOCKS = 5
+
+
+def run(argv: Sequence[str]) -> None:
+    """Measures and prints. Raises InputError for bad flags or a bad folder."""
+    values = flags.FlagValues()
+    flags.DEFINE_string("data", None, "dataset folder", flag_values=values)
+    flags.DEFINE_string("preset", "demo", "synthetic preset, without --data", flag_values=values)
+    flags.DEFINE_enum("task", "rec", ["rec", "search"], "which targets", flag_values=values)
+    for name, default, least, meaning in (
+        ("history", 30, 0, "rec events, and searches, of a history"),
+        ("negatives", 4, 0, "negatives of a row"),
+        ("batch", 1024, 1, "rows of a batch"),
+        ("blocks", 7, _LEAST_BLOCKS, "timed blocks"),
+        ("batches", 200, 1, "batches of a block"),
+    ):
+        flags.DEFINE_integer(name, default, meaning, lower_bound=least, flag_values=values)
+    parse_flags(values, argv, str(__doc__))
+    if values.data is not None:
+        _measure(values, Path(values.data))
+        return
+    from common.data.folder import PrepareSettings, write_dataset  # --help need not wait for these
+    from common.data.readers.synthetic import generate
+
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / values.preset
+        # Training reads no candidate lists, so the shortest will do.
+        write_dataset(path, generate(values.preset, seed=0), PrepareSettings(negatives=1))
+        _measure(values, path)
+
+
+def _measure(values: flags.FlagValues, path: Path) -> None:
+    from common.data.batches import iterate
+    from common.data.folder import load_dataset
+
+    dataset = load_dataset(path)
+    start = time.perf_counter()
+    source = _open_source(values, dataset)
+    seconds = time.perf_counter() - start
+    print(
+        f"data: {dataset.name}, {source.n_rows:,} {values.task} targets, history "
+        f"{values.history} + {values.history}, {values.negatives} negatives, batch {values.batch}; "
+        f"timeline and source made in {seconds:.2f} s"
+    )
+    for name, batches in (("source", iter(source)), ("grain", iterate(source))):
+        rates = _time_blocks(batches, values.blocks, values.batches)
+        print(
+            f"{name + ':':8}{statistics.median(rates):>12,.0f} examples/s, "
+            f"min {min(rates):,.0f}, max {max(rates):,.0f} "
+            f"({values.blocks} blocks of {values.batches} batches)"
+        )
+
+
+def _open_source(values: flags.FlagValues, dataset: Dataset) -> BatchSource:
+    """A training source with enough epochs for the warm-up and all blocks."""
+    from common.data.batches import training_source
+    from common.data.timeline import build_timeline
+    from common.data.view import View
+
+    timeline = build_timeline(dataset.rec, dataset.search, dataset.n_users, dataset.history_order)
+    view = View(
+        task=values.task,
+        rec_length=values.history,
+        search_length=values.history,
+        negatives=values.negatives,
+    )
+    steps = (values.blocks + 1) * values.batches
+    once = training_source(dataset, timeline, view, values.batch, seed=0, epochs=1)
+    epochs = -(-steps // once.steps_per_epoch)
+    return training_source(dataset, timeline, view, values.batch, seed=0, epochs=epochs)
+
+
+def _time_blocks(batches: Iterator[Batch], blocks: int, size: int) -> list[float]:
+    """Examples a second of each timed block; pads do not count."""
+    rates = []
+    for block in range(blocks + 1):
+        examples, start = 0, time.perf_counter()
+        for _ in range(size):
+            examples += int(next(batches)["valid"].sum())
+        if block:  # the first one warms up
+            rates.append(examples / (time.perf_counter() - start))
+    return rates

@@ -1,0 +1,174 @@
+"""Makes a dataset folder.
+
+    python -m launch.prepare --source=synthetic --preset=demo --out=DIR
+    python -m launch.prepare --source=tables --raw=DIR --out=DIR
+    python -m launch.prepare --source=amazon_2014 --raw=DIR --category=Beauty --out=DIR
+
+The folder appears when it is complete; after an error nothing is left behind. docs/your_data.md
+shows the tables of your own data. Exit codes: 0 done, 2 bad input.
+"""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from absl import flags
+
+from common.errors import InputError
+from launch.command import parse_flags, run_command
+
+if TYPE_CHECKING:
+    from common.data.folder import PrepareSettings
+    from common.data.schema import SourceTables
+
+Say = Callable[[str], None]
+
+# Flags that only one source understands; given with another they would do nothing.
+_ONLY_FOR = {
+    "preset": "synthetic",
+    "category": "amazon_2014",
+    "order": "amazon_2014",
+    "search_share": "amazon_2014",
+    "query_mode": "amazon_2014",
+    "letters_only": "amazon_2014",
+    "drop_root": "amazon_2014",
+}
+
+
+def main(argv: Sequence[str]) -> int:
+    """Runs the command; returns the exit code. Raises InputError for bad input."""
+    values = _define_flags()
+    parse_flags(values, argv, __doc__)
+    _check_flags(values)
+    began = time.monotonic()
+
+    def say(line: str) -> None:
+        print(f"[{time.monotonic() - began:6.1f} s] {line}", flush=True)
+
+    # Imported late: --help and bad flags need neither numpy nor pyarrow.
+    from common.data.describe import describe_dataset, describe_split
+    from common.data.folder import check_place, load_dataset, write_dataset
+
+    settings, out = _make_settings(values), Path(values.out)
+    check_place(out, settings.overwrite)  # before any work
+    manifest = write_dataset(out, _read_source(values, say), settings, say=say)
+    say("reading it back")
+    report = [f"dataset {manifest['name']} in {out}"]
+    report += [f"  {line}" for line in describe_dataset(manifest)]
+    for split in settings.splits:
+        report += [f"  {line}" for line in describe_split(load_dataset(out, split))]
+    print("\n".join([*report, f"  sha256        {manifest['sha256']}"]))
+    say("done")
+    return 0
+
+
+def _define_flags() -> flags.FlagValues:
+    values = flags.FlagValues()
+
+    def text(name: str, default: str | None, what: str) -> None:
+        flags.DEFINE_string(name, default, what, flag_values=values)
+
+    def choice(name: str, default: str | None, options: list[str], what: str) -> None:
+        flags.DEFINE_enum(name, default, options, what, flag_values=values)
+
+    def integer(name: str, default: int | None, what: str) -> None:
+        flags.DEFINE_integer(name, default, what, flag_values=values)
+
+    def switch(name: str, default: bool, what: str) -> None:
+        flags.DEFINE_bool(name, default, what, flag_values=values)
+
+    choice("source", None, ["synthetic", "tables", "amazon_2014"], "where the data come from")
+    text("out", None, "the dataset folder to make")
+    text("raw", None, "folder of the raw files (tables, amazon_2014)")
+    integer("seed", 0, "of the synthetic data, pseudo-queries and candidate lists")
+    switch("overwrite", False, "replace the dataset folder --out")
+
+    choice("history_order", "time", ["time", "source"],
+           "history = events of an earlier time, or also earlier ones of the same time in the "
+           "order of the source")  # fmt: skip
+    flags.DEFINE_list(
+        "splits",
+        ["leave_one_out_joint"],
+        "of leave_one_out_joint, leave_one_out_per_task, global_time",
+        flag_values=values,
+    )
+    integer("negatives", None, "per candidate list; default: what suits the source, else 99")
+    integer("t1", None, "global_time: valid begins, ms UTC; default: after 80 % of the positives")
+    integer("t2", None, "global_time: test begins, ms UTC; default: after 90 %")
+
+    text("preset", "demo", "synthetic: tiny, demo or kuaisar_scale")
+    text("category", None, "amazon_2014: e.g. Beauty; default: the only one in --raw")
+    text("order", None, "amazon_2014: file that orders the events of one day, one user a line")
+    flags.DEFINE_float(
+        "search_share", 1.0, "amazon_2014: purchases that are searches too", flag_values=values
+    )
+    choice("query_mode", "copy", ["copy", "move"],
+           "amazon_2014: a purchase is also a search, or is a search instead")  # fmt: skip
+    switch("letters_only", True, "amazon_2014: pseudo-queries without digits")
+    switch("drop_root", False, "amazon_2014: pseudo-queries without the first category level")
+    return values
+
+
+def _check_flags(values: flags.FlagValues) -> None:
+    for name in ("source", "out"):
+        if not values[name].value:
+            raise InputError(f"--{name}: missing; --help shows the form")
+    for name, source in _ONLY_FOR.items():
+        if values[name].present and values.source != source:
+            raise InputError(f"--{name}: is for --source={source} only; leave it out")
+    if values.source == "synthetic" and values.raw:
+        raise InputError("--raw: synthetic data has no raw files; leave it out")
+    if values.source != "synthetic" and not values.raw:
+        raise InputError("--raw: missing; give the folder of the raw files")
+    if values.seed < 0:
+        raise InputError(f"--seed={values.seed}: is negative; use 0 or more")
+    if values.t1 is not None and "global_time" not in values.splits:
+        raise InputError("--t1: is for the split global_time only; add it to --splits")
+
+
+def _make_settings(values: flags.FlagValues) -> PrepareSettings:
+    from common.data.folder import PrepareSettings
+
+    return PrepareSettings(
+        history_order=values.history_order,
+        splits=tuple(values.splits),
+        seed=values.seed,
+        negatives=values.negatives,
+        t1=values.t1,
+        t2=values.t2,
+        overwrite=values.overwrite,
+    )
+
+
+def _read_source(values: flags.FlagValues, say: Say) -> SourceTables:
+    if values.source == "synthetic":
+        from common.data.readers.synthetic import generate
+
+        say(f"generating {values.preset}")
+        return generate(values.preset, values.seed)
+    if values.source == "tables":
+        from common.data.readers.tables import read_tables
+
+        return read_tables(Path(values.raw), say=say)
+
+    from common.data.pseudo_queries import Recipe
+    from common.data.readers.amazon_2014 import read_amazon
+
+    recipe = Recipe(
+        letters_only=values.letters_only,
+        drop_root=values.drop_root,
+        search_share=values.search_share,
+        mode=values.query_mode,
+    )
+    order = Path(values.order) if values.order else None
+    return read_amazon(
+        Path(values.raw), values.category, recipe=recipe, seed=values.seed, order=order, say=say
+    )
+
+
+if __name__ == "__main__":
+    sys.exit(run_command(main, sys.argv[1:]))

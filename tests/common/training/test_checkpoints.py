@@ -1,0 +1,219 @@
+import json
+import shutil
+from dataclasses import replace
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from common.errors import InputError
+from common.training.checkpoints import (
+    ASIDE,
+    Checkpoints,
+    CutShort,
+    check_sizes,
+    list_steps,
+    read_record,
+)
+from common.training.mesh import make_mesh
+from common.training.restore import check_fingerprint, load_trained, restore_newest
+from common.training.state import Progress, StageSummary, TrainState
+from common.training.step import place_shapes
+
+PRINT = {"config": {"width": 4}, "dataset": "abc"}
+
+
+def make_state(number, rows=5):
+    params = {"table": jnp.full((rows, 3), float(number)), "bias": jnp.full((3,), -float(number))}
+    moments = ({"mu": jnp.full((rows, 3), 0.5)}, (), jnp.int32(number))
+    return TrainState(jnp.int32(number), params, moments)
+
+
+def describe(progress, **changes):
+    return place_shapes(make_state(0, **changes), make_mesh(jax.devices()[:1]))
+
+
+def make_progress(step, best):
+    return Progress(stage_name="fit", step=step, best_step=best, best_value=0.5, position={"e": 1})
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """Checkpoints 10, 20, 30, 40 were saved; 10 is the best."""
+    with Checkpoints(tmp_path / "checkpoints") as checkpoints:
+        for step in (10, 20, 30, 40):
+            checkpoints.save(make_state(step), make_progress(step, best=10), PRINT)
+    return tmp_path / "checkpoints"
+
+
+def restore(folder, **changes):
+    with Checkpoints(folder) as checkpoints:
+        return restore_newest(checkpoints, lambda p: describe(p, **changes), PRINT)
+
+
+def test_latest_two_and_the_best_are_kept(folder):
+    assert list_steps(folder) == [10, 30, 40]
+    state, progress = restore(folder)
+    assert progress == make_progress(40, best=10)
+    jax.tree.map(np.testing.assert_array_equal, state, make_state(40))
+
+
+def test_progress_survives_json():
+    summary = StageSummary("a", 4, "fit", 0.25, 4, "epochs", 0.1)
+    progress = replace(make_progress(10, 10), stages=(summary,), rate_scale=0.1)
+    assert Progress.from_json(json.loads(json.dumps(progress.to_json()))) == progress
+
+
+def test_no_checkpoint_yet(tmp_path):
+    assert restore(tmp_path / "checkpoints") is None
+    assert list_steps(tmp_path / "nowhere") == []
+
+
+def test_saving_a_step_again_replaces_it(folder):
+    with Checkpoints(folder) as checkpoints:
+        checkpoints.save(make_state(99), make_progress(40, best=40), PRINT)
+    state, progress = restore(folder)
+    assert progress.best_step == 40
+    assert float(state.params["table"][0, 0]) == 99.0
+
+
+def test_a_relative_folder_works(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with Checkpoints(Path("run/checkpoints")) as checkpoints:
+        checkpoints.save(make_state(1), make_progress(1, best=1), PRINT)
+    assert list_steps(tmp_path / "run/checkpoints") == [1]
+
+
+def kinds_of_files(folder):
+    """One file of each kind in a checkpoint, the largest data file among them."""
+    kinds = {}
+    for file in sorted((folder / "40").rglob("*"), key=lambda f: f.stat().st_size):
+        if file.is_file():
+            parts = file.relative_to(folder / "40").parts
+            kinds[parts[0], parts[-2] if parts[-2:-1] == ("d",) else parts[-1]] = file
+    return list(kinds.values())
+
+
+def test_any_file_cut_short_falls_back_to_the_checkpoint_before(folder, capsys):
+    spare = folder.with_name("spare")
+    shutil.copytree(folder, spare)
+    files = kinds_of_files(folder)
+    assert len(files) >= 8
+    for file in files:
+        for damage in ("half", "gone"):
+            shutil.rmtree(folder)
+            shutil.copytree(spare, folder)
+            if damage == "gone" and file.name == "sizes.json":
+                continue  # only the listing itself: the rest is whole
+            if damage == "gone":
+                file.unlink()
+            else:
+                file.write_bytes(file.read_bytes()[: file.stat().st_size // 2])
+            state, progress = restore(folder)
+            assert progress.step == 30, file
+            assert int(state.step) == 30
+            warning = capsys.readouterr().err
+            assert f"warning: {folder / '40'}: cut short (" in warning
+            assert "going on from 30" in warning
+            assert list_steps(folder) == [10, 30]
+            assert (folder / ASIDE / "40").is_dir()
+
+
+@pytest.mark.parametrize("name", ["params/manifest.ocdbt", "progress/metadata", "optimizer"])
+def test_without_the_listing_orbax_itself_tells(folder, name):
+    """A kill between the save and its listing, and damage on top of that."""
+    (folder / "40" / "sizes.json").unlink()
+    assert restore(folder)[1].step == 40
+    path = folder / "40" / name
+    shutil.rmtree(path) if path.is_dir() else path.write_bytes(b"")
+    assert restore(folder)[1].step == 30
+
+
+def test_a_folder_left_by_a_kill_in_the_middle_of_a_save_is_ignored(folder):
+    shutil.copytree(folder / "40", folder / "50.orbax-checkpoint-tmp-7")
+    assert restore(folder)[1].step == 40
+
+
+def test_nothing_readable_says_what_and_how_to_mend(folder):
+    for step in (10, 30, 40):
+        (folder / str(step) / "progress" / "metadata").write_bytes(b"{")
+    with pytest.raises(InputError) as error:
+        restore(folder)
+    message = str(error.value)
+    assert message.startswith(f"{folder}: no checkpoint can be read (40: progress/metadata has 1 ")
+    assert message.endswith("; delete the folder to start again, or use another --workdir")
+
+
+def test_a_broken_best_is_forgotten_and_said_so(folder, capsys):
+    (folder / "10" / "params" / "_METADATA").unlink()
+    _, progress = restore(folder)
+    assert (progress.best_step, progress.best_value, progress.step) == (None, None, 40)
+    assert "the best so far, cut short (params/_METADATA is missing)" in capsys.readouterr().err
+
+
+def test_another_model_gives_a_table_of_differences(folder):
+    with pytest.raises(InputError) as error:
+        restore(folder, rows=6)
+    first, *table = str(error.value).splitlines()
+    assert first.startswith(f"{folder / '40' / 'params'}: 1 of its arrays do not fit this model; ")
+    assert [line.split() for line in table] == [
+        ["name", "saved", "expected"],
+        ["table", "float32", "[5,", "3]", "float32", "[6,", "3]"],
+    ]
+    assert list_steps(folder) == [10, 30, 40]  # a misfit is not damage
+
+
+def test_other_names_and_dtypes_are_differences_too(folder):
+    def other(progress):
+        state = make_state(0)
+        params = {"table": state.params["table"].astype(jnp.bfloat16), "gain": jnp.ones(3)}
+        return place_shapes(state._replace(params=params), make_mesh(jax.devices()[:1]))
+
+    with Checkpoints(folder) as checkpoints, pytest.raises(InputError) as error:
+        restore_newest(checkpoints, other, PRINT)
+    table = [line.split() for line in str(error.value).splitlines()[2:]]
+    assert table == [
+        ["bias", "float32", "[3]", "-"],
+        ["gain", "-", "float32", "[3]"],
+        ["table", "float32", "[5,", "3]", "bfloat16", "[5,", "3]"],
+    ]
+
+
+def test_another_fingerprint_is_refused_by_name(folder):
+    now = {"config": {"width": 8}, "dataset": "abc"}
+    with pytest.raises(InputError, match=r"\(config\.width was 4 and is 8\)"):
+        check_fingerprint(folder / "40", PRINT, now)
+    check_fingerprint(folder / "40", {"a": [1, 2]}, {"a": (1, 2)})  # JSON has no tuples
+
+
+def test_sizes_name_the_file(folder):
+    check_sizes(folder / "40")
+    file = folder / "40" / "progress" / "metadata"
+    size = file.stat().st_size
+    file.write_bytes(b"{}")
+    with pytest.raises(CutShort, match=f"^progress/metadata has 2 of {size} bytes$"):
+        check_sizes(folder / "40")
+    with pytest.raises(CutShort, match=r"^progress: "):
+        read_record(folder / "40")
+
+
+def test_load_trained_takes_best_or_latest(tiny, tmp_path, capsys):
+    result = tiny.run(tmp_path, tiny.make_task(tiny.make_stage(epochs=3)))
+    task = tiny.make_task()
+    batch = tiny.TinySource(task.stages[0])[0]
+    mesh = make_mesh(jax.devices()[:1])
+    params, constants, progress = load_trained(task, batch, tmp_path, 3, mesh)
+    jax.tree.map(np.testing.assert_array_equal, params, result.params)
+    jax.tree.map(np.testing.assert_array_equal, constants, result.constants)
+    assert progress.global_step == result.stages[0].best_step
+
+    *_, progress = load_trained(task, batch, tmp_path, 3, mesh, "latest")
+    assert progress.global_step == result.global_step == 18
+    (tmp_path / "checkpoints" / "18" / "params" / "_METADATA").unlink()
+    *_, progress = load_trained(task, batch, tmp_path, 3, mesh, "latest")
+    assert progress.global_step == 12
+    assert "18: cut short (params/_METADATA is missing); using 12" in capsys.readouterr().err
+    with pytest.raises(InputError, match="no checkpoint; train first"):
+        load_trained(task, batch, tmp_path / "nowhere", 3, mesh)

@@ -1,0 +1,74 @@
+import json
+import math
+import sys
+
+import pytest
+
+from common.training.logbook import Logbook, cut_lines
+
+
+def write_three(workdir, **changes):
+    with Logbook(
+        workdir, **{"step": 0, "evaluated": False, "tensorboard": False, **changes}
+    ) as log:
+        for step in (10, 20, 30):
+            log.write("train", "fit", step, {"loss": 1.0 / step}, {"wait_share": 0.123456})
+            log.write("valid", "fit", step, {"NDCG": step / 100}, {})
+
+
+def read(workdir):
+    lines = (workdir / "metrics.jsonl").read_text().splitlines()
+    return [json.loads(line) for line in lines]
+
+
+def test_a_line_has_step_stage_kind_values_and_timing(tmp_path):
+    write_three(tmp_path)
+    assert read(tmp_path)[0] == {
+        "step": 10,
+        "stage": "fit",
+        "kind": "train",
+        "values": {"loss": 0.1},
+        "timing": {"wait_share": 0.1235},
+    }
+
+
+@pytest.mark.parametrize(
+    ("step", "evaluated", "left"), [(20, True, 4), (20, False, 3), (0, False, 0), (30, True, 6)]
+)
+def test_lines_after_the_checkpoint_are_cut(tmp_path, step, evaluated, left):
+    write_three(tmp_path)
+    before = read(tmp_path)
+    with Logbook(tmp_path, step, evaluated, tensorboard=False):
+        pass
+    assert read(tmp_path) == before[:left]
+
+
+def test_a_line_cut_short_by_a_kill_goes_too(tmp_path):
+    write_three(tmp_path)
+    path = tmp_path / "metrics.jsonl"
+    text = path.read_text()
+    path.write_text(text[:-20])
+    cut_lines(path, 30, True)
+    assert path.read_text() == "".join(text.splitlines(keepends=True)[:5])
+
+
+def test_values_that_are_not_finite_are_null(tmp_path):
+    with Logbook(tmp_path, 0, False, tensorboard=False) as log:
+        log.write("train", "fit", 1, {"a": math.nan, "b": math.inf}, {})
+    assert "NaN" not in (tmp_path / "metrics.jsonl").read_text()
+    assert read(tmp_path)[0]["values"] == {"a": None, "b": None}
+
+
+def test_tensorboard_files_beside_it(tmp_path):
+    pytest.importorskip("tensorboardX")
+    write_three(tmp_path, tensorboard=True)
+    assert list((tmp_path / "tensorboard").glob("events.out.tfevents.*"))
+
+
+def test_missing_tensorboardx_is_said_in_one_line(tmp_path, monkeypatch, capsys):
+    monkeypatch.setitem(sys.modules, "tensorboardX", None)
+    write_three(tmp_path, tensorboard=True)
+    notice = capsys.readouterr().err
+    assert notice.count("\n") == 1
+    assert "tensorboardX is not installed" in notice
+    assert len(read(tmp_path)) == 6

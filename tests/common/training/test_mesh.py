@@ -1,0 +1,43 @@
+import jax
+import numpy as np
+import pytest
+from jax.sharding import AxisType
+
+from common.errors import InputError
+from common.training.mesh import check_batch_size, make_mesh, put_batch
+
+
+def test_mesh_has_one_auto_axis():
+    mesh = make_mesh()
+    assert mesh.axis_names == ("data",)
+    assert mesh.axis_types == (AxisType.Auto,)
+    assert mesh.size == len(jax.devices())
+
+
+def test_put_batch_keeps_dtypes_and_leaves_host_fields():
+    batch = {
+        "valid": np.ones(8, np.uint8),
+        "target": np.arange(8, dtype=np.int32),
+        "rec_mask": np.ones((8, 3), np.uint8),
+        "row": np.arange(8),
+        "rec_age_ms": np.zeros((8, 3), np.int64),
+        "search_row": np.zeros((8, 3), np.int64),
+        "search_age_ms": np.zeros((8, 3), np.int64),
+    }
+    placed = put_batch(make_mesh(jax.devices()[:1]), batch)
+    assert sorted(placed) == ["rec_mask", "target", "valid"]
+    for name, array in placed.items():
+        assert array.dtype == batch[name].dtype
+        np.testing.assert_array_equal(array, batch[name])
+
+
+class _Mesh16:
+    size = 16
+
+
+@pytest.mark.parametrize(("rows", "use"), [(200, "192 or 208"), (3, "16"), (0, "16")])
+def test_uneven_batch_names_both_numbers(rows, use):
+    with pytest.raises(InputError) as error:
+        check_batch_size(_Mesh16, rows)
+    assert str(error.value) == (f"batch_size = {rows}: does not divide by 16 devices; use {use}")
+    check_batch_size(_Mesh16, 192)
