@@ -1,0 +1,270 @@
+"""Batches as arrays of fixed shapes: one grain record is one whole batch.
+
+A Python record per example gives 1k to 30k examples a second, a record per batch several hundred
+thousand (2 CPU cores): every field is one numpy gather from the timeline.
+
+Shapes: [B] batch  [M] rec history  [N] searches  [P] clicks per search  [n] negatives
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+
+from common.data.dataset import Dataset
+from common.data.hashing import EPOCH, TASK_STREAM, draw_words
+from common.data.negatives import TrainingNegatives
+from common.data.timeline import Timeline
+from common.data.view import View
+from common.errors import InputError
+
+Batch = dict[str, np.ndarray]  # the fields that `View` describes
+
+
+class BatchSource:
+    """Random access to batches: source[i] is the batch of step i, whatever was read before.
+
+    Padding rows of a last batch repeat that batch's first row with valid = 0, so that no method
+    meets a row without a history only because of padding.
+    Made by `training_source` and `evaluation_source`.
+    """
+
+    def __init__(
+        self,
+        dataset: Dataset,
+        timeline: Timeline,
+        view: View,
+        rows: np.ndarray,
+        batch_size: int,
+        *,
+        epochs: int = 1,
+        process: int = 0,
+        processes: int = 1,
+        shuffle_seed: int | None = None,
+        sampler: TrainingNegatives | None = None,
+        lists: np.ndarray | None = None,
+    ) -> None:
+        """Takes over checked arguments; `lists` (int32 [rows, n]) or `sampler` give negatives."""
+        self.n_rows = len(rows)
+        self.steps_per_epoch = -(-len(rows) // batch_size)
+        self._epochs, self._batch_size = epochs, batch_size
+        self._local_size = batch_size // processes
+        self._local_start = process * self._local_size
+        self._seed, self._sampler, self._lists = shuffle_seed, sampler, lists
+        self._view, self._rows = view, rows
+        self._histories = _Histories(timeline, view, timeline.find(view.task, rows))
+        events = dataset.events(view.task)
+        self._user, self._target = events.user[rows], events.target[rows]
+        if view.task == "search":
+            self._query = dataset.search.query[rows]
+        else:
+            self._query = np.zeros(len(rows), np.int32)
+        self._order = (-1, rows)  # (epoch, its permutation): the one in use
+        mode = "evaluation" if shuffle_seed is None else f"training seed {shuffle_seed}"
+        self._name = (
+            f"BatchSource({mode}, {dataset.name} {dataset.sha256[:12]}, {dataset.split}, "
+            f"{timeline.history_order}, rows {self.n_rows}, batch {batch_size}, "
+            f"epochs {epochs}, {view})"
+        )
+
+    def __len__(self) -> int:
+        return self._epochs * self.steps_per_epoch
+
+    def __repr__(self) -> str:
+        # Grain stores this in checkpoints: no addresses, and no process, so that a run can be
+        # resumed with another number of processes.
+        return self._name
+
+    def __getitem__(self, step: int) -> Batch:
+        step = range(len(self))[step]
+        epoch, number = divmod(step, self.steps_per_epoch)
+        start = number * self._batch_size
+        slot = start + self._local_start + np.arange(self._local_size)
+        valid = slot < self.n_rows
+        place = np.where(valid, slot, start)
+        if self._seed is not None:
+            place = self._permutation(epoch)[place]
+
+        row, user, target = self._rows[place], self._user[place], self._target[place]
+        if self._sampler is not None:
+            negatives = self._sampler.draw(row, user, target, epoch, self._view.negatives)
+        elif self._lists is not None:
+            negatives = self._lists[place]
+        else:
+            negatives = np.zeros((len(place), 0), np.int32)
+        return {
+            "task": np.full(len(place), TASK_STREAM[self._view.task], np.uint8),
+            "valid": valid.astype(np.uint8),
+            "row": row,
+            "user": user,
+            "target": target,
+            "query": self._query[place],
+            "negatives": negatives,
+            **self._histories.gather(place),
+        }
+
+    def position(self, step: int) -> dict[str, int]:
+        """Where a run stands that has consumed `step` batches: {"epoch", "next_batch"}."""
+        epoch, batch = divmod(step, self.steps_per_epoch)
+        return {"epoch": epoch, "next_batch": batch}
+
+    def _permutation(self, epoch: int) -> np.ndarray:
+        """int64 [rows]: the order of the target rows in an epoch."""
+        known, order = self._order  # one read, so that threads cannot mix two epochs
+        if known != epoch:
+            words = draw_words(self._seed, EPOCH, epoch, np.arange(self.n_rows))
+            order = np.argsort(words, kind="stable")
+            self._order = (epoch, order)
+        return order
+
+
+class _Histories:
+    """The history fields of batches."""
+
+    def __init__(self, timeline: Timeline, view: View, index: np.ndarray) -> None:
+        """index: int64 [rows], the targets' places in the timeline."""
+        self._timeline, self._view = timeline, view
+        self._ends = timeline.ends_at(view.task, index)
+        ts = timeline.search_ts if view.task == "search" else timeline.rec_ts
+        self._target_ts = ts[index]
+        self._clicks = _pad_clicks(timeline, view.clicks)
+
+    def gather(self, place: np.ndarray) -> Batch:
+        """The most recent events before each target, oldest first, pads at the end.
+
+        place: int64 [B], which of the source's rows.
+        """
+        line, lengths = self._timeline, (self._view.rec_length, self._view.search_length)
+        rec_end, search_end, rec_start, search_start = (ends[place, None] for ends in self._ends)
+        rec_start = np.maximum(rec_start, rec_end - lengths[0])
+        search_start = np.maximum(search_start, search_end - lengths[1])
+        rec, rec_mask = _slots(rec_start, rec_end, lengths[0])
+        search, search_mask = _slots(search_start, search_end, lengths[1])
+        now = self._target_ts[place, None]
+
+        # Newer than a slot: the kept events after it in its own service, and those of the other
+        # service after it in the merged timeline, where rec comes before search in a tie.
+        next_search = np.clip(_take(line.rec_to_search, rec), search_start, search_end)
+        next_rec = np.clip(_take(line.search_past_rec, search), rec_start, rec_end)
+        pad = sum(lengths)
+        newest = rec_end + search_end - 1 - pad
+        rec_order = (newest - rec - next_search) * rec_mask + pad
+        search_order = (newest - search - next_rec) * search_mask + pad
+        return {
+            "rec_item": _take(line.rec_item, rec) * rec_mask,
+            "rec_age_ms": (now - _take(line.rec_ts, rec)) * rec_mask,
+            "rec_mask": rec_mask.view(np.uint8),
+            "search_query": _take(line.search_query, search) * search_mask,
+            "search_click": _take(self._clicks, (search + 1) * search_mask),
+            "search_row": search * search_mask,
+            "search_age_ms": (now - _take(line.search_ts, search)) * search_mask,
+            "search_mask": search_mask.view(np.uint8),
+            "order": np.concatenate([rec_order, search_order], axis=1).astype(np.int32),
+        }
+
+
+def training_source(
+    dataset: Dataset,
+    timeline: Timeline,
+    view: View,
+    batch_size: int,
+    seed: int,
+    epochs: int,
+    process: int = 0,
+    processes: int = 1,
+) -> BatchSource:
+    """Shuffled training batches of one task with fresh negatives each epoch.
+
+    batch_size: global, over all processes; process p gets the p-th slice of every global batch
+    epochs:     len(source) = epochs * steps_per_epoch; the last batch of an epoch may have pads
+    Targets are the train rows with at least `view.min_history` earlier events.
+    Raises InputError when no train row is usable or the batch cannot be shared out evenly.
+    """
+    if batch_size < 1 or batch_size % processes:
+        raise InputError(
+            f"batch_size {batch_size}: does not divide by {processes} processes; "
+            f"use a positive multiple of {processes}"
+        )
+    rows = dataset.rows[view.task, "train"]
+    rows = rows[timeline.history_size(view.task, rows) >= view.min_history]
+    if not len(rows):
+        raise InputError(
+            f"split {dataset.split}, {view.task}_train: no row with a history of at least "
+            f"{view.min_history} event(s); lower min_history or use another split"
+        )
+    return BatchSource(
+        dataset,
+        timeline,
+        view,
+        rows,
+        batch_size,
+        epochs=epochs,
+        process=process,
+        processes=processes,
+        shuffle_seed=seed,
+        sampler=TrainingNegatives(dataset, view.task, view.negative_sampling, seed),
+    )
+
+
+def evaluation_source(
+    dataset: Dataset,
+    timeline: Timeline,
+    view: View,
+    rows: np.ndarray,
+    batch_size: int,
+    negatives: np.ndarray | None = None,
+) -> BatchSource:
+    """Batches of given rows in their order; only the last batch has pads.
+
+    rows:      int64 [r], row numbers of the task's table, positives
+    negatives: int32 [r, n], a stored candidate list without its positive; None = no candidates
+    Raises InputError for no rows, or when rows and negatives differ in number.
+    """
+    rows = np.asarray(rows, np.int64)
+    if not len(rows) or batch_size < 1:
+        raise InputError(
+            f"split {dataset.split}, {view.task}: {len(rows)} rows in batches of {batch_size}; "
+            "give at least one row and a batch size of at least 1"
+        )
+    if negatives is not None and len(negatives) != len(rows):
+        raise InputError(
+            f"candidate lists of {view.task}: {len(negatives)} lists for {len(rows)} rows; "
+            "draw the lists for this split again"
+        )
+    return BatchSource(dataset, timeline, view, rows, batch_size, lists=negatives)
+
+
+def iterate(source: BatchSource, start: int = 0) -> Iterator[Batch]:
+    """Iterates over the batches from step `start`, read ahead by one thread of grain.
+
+    Stop at any step and start there again: the batches are the same.
+    """
+    import grain  # imports jax: 0.9 s that a source alone does not need
+
+    # Not grain's default of 16 threads: on few cores that is the slowest choice.
+    options = grain.ReadOptions(num_threads=1, prefetch_buffer_size=4)
+    return iter(grain.MapDataset.source(source)[start:].to_iter_dataset(options))
+
+
+def _slots(start: np.ndarray, end: np.ndarray, length: int) -> tuple[np.ndarray, np.ndarray]:
+    """Indices int64 [B, length] of the events [start, end), 0 in pads, and bool mask."""
+    index = start + np.arange(length)
+    mask = index < end
+    return index * mask, mask
+
+
+def _take(array: np.ndarray, index: np.ndarray) -> np.ndarray:
+    """array[index] along the first axis; zeros where the table has no rows at all."""
+    if not len(array):
+        return np.zeros(index.shape + array.shape[1:], array.dtype)
+    return array.take(index, axis=0, mode="clip")  # no index is out of range; "clip" is faster
+
+
+def _pad_clicks(timeline: Timeline, clicks: int) -> np.ndarray:
+    """int32 [S + 1, P]: row s + 1 has the first P clicked items of search s; row 0 is empty."""
+    start, end = timeline.search_click_off[:-1, None], timeline.search_click_off[1:, None]
+    index, mask = _slots(start, np.minimum(end, start + clicks), clicks)
+    padded = np.zeros((len(index) + 1, clicks), np.int32)
+    padded[1:] = _take(timeline.search_click_item, index) * mask
+    return padded

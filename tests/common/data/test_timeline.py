@@ -1,0 +1,150 @@
+"""Histories are strict: what the arrays say equals what a plain loop over the log says."""
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from common.data.timeline import build_timeline, expand_ranges
+from common.errors import InputError
+
+PROPERTY = settings(derandomize=True, deadline=None, max_examples=50)
+
+
+def _is_earlier(order, events, row, of, target):
+    """Whether row of `events` is strictly before row `target` of the table `of`."""
+    if events.user[row] != of.user[target]:
+        return False
+    if order == "time":
+        return events.ts[row] < of.ts[target]
+    return (events.ts[row], events.seq[row]) < (of.ts[target], of.seq[target])
+
+
+def _naive_history(order, rec, search, task, target):
+    """Row numbers of the rec events and searches before a target."""
+    of = rec if task == "rec" else search
+    return (
+        [
+            row
+            for row in range(len(rec.user))
+            if rec.label[row] == 1 and _is_earlier(order, rec, row, of, target)
+        ],
+        [row for row in range(len(search.user)) if _is_earlier(order, search, row, of, target)],
+    )
+
+
+@pytest.fixture(scope="session")
+def worked_log(rec_events, search_events):
+    """User 1: a purchase, then at ts 200 a purchase, its search copy, another search, a purchase.
+
+    User 2: one exposure and one purchase. User 3: nothing.
+    """
+    rec = rec_events(
+        [
+            (1, 100, 0, 5, 1),
+            (1, 200, 0, 6, 1),
+            (1, 200, 2, 7, 1),
+            (2, 50, 0, 5, 0),
+            (2, 60, 0, 8, 1),
+        ]
+    )
+    return rec, search_events([(1, 200, 0, 1, (6,)), (1, 200, 1, 2, ())])
+
+
+@pytest.mark.parametrize(
+    ("order", "task", "row", "rec_rows", "search_rows"),
+    [
+        ("time", "rec", 0, [], []),
+        ("time", "rec", 1, [0], []),
+        ("time", "rec", 2, [0], []),  # all of ts 200 is one instant
+        ("time", "rec", 4, [], []),  # an exposure is no history
+        ("time", "search", 0, [0], []),
+        ("time", "search", 1, [0], []),
+        ("source", "rec", 1, [0], []),  # the copy has the purchase's own key
+        ("source", "rec", 2, [0, 1], [0, 1]),
+        ("source", "search", 0, [0], []),
+        ("source", "search", 1, [0, 1], [0]),
+    ],
+)
+def test_worked_histories(worked_log, order, task, row, rec_rows, search_rows):
+    line = build_timeline(*worked_log, n_users=3, history_order=order)
+    rec_end, search_end, rec_start, search_start = line.ends(task, np.array([row]))
+    assert line.rec_row[rec_start[0] : rec_end[0]].tolist() == rec_rows
+    assert list(range(search_start[0], search_end[0])) == search_rows
+
+
+def test_history_items_leave_the_target_out(rec_events, search_events):
+    rec = rec_events([(1, 1, 0, 5, 1), (1, 2, 0, 6, 1), (1, 3, 0, 5, 1), (1, 9, 0, 5, 1)])
+    search = search_events([(1, 4, 0, 1, (7, 5)), (1, 5, 0, 1, ()), (1, 6, 0, 2, (8,))])
+    line = build_timeline(rec, search, 1, "time")
+    offsets, items = line.history_items("rec", np.array([3, 0]))
+    assert offsets.tolist() == [0, 3, 3]
+    assert items.tolist() == [6, 7, 8]  # item 5 was bought twice and clicked before
+    offsets, items = line.history_items("search", np.array([1, 2]))
+    assert items.tolist() == [5, 6, 5, 7, 5, 5, 6, 5, 7, 5]
+    assert offsets.tolist() == [0, 5, 10]
+
+
+@PROPERTY
+@given(seed=st.integers(0, 10_000), order=st.sampled_from(["time", "source"]))
+def test_histories_equal_a_plain_loop(random_log, seed, order):
+    rec, search = random_log(seed)
+    line = build_timeline(rec, search, 4, order)
+    for task, events in (("rec", rec), ("search", search)):
+        rows = np.flatnonzero(events.positive)
+        rec_end, search_end, rec_start, search_start = line.ends(task, rows)
+        offsets, items = line.history_items(task, rows)
+        sizes = line.history_size(task, rows)
+        for i, row in enumerate(rows):
+            before, searched = _naive_history(order, rec, search, task, row)
+            assert line.rec_row[rec_start[i] : rec_end[i]].tolist() == before
+            assert list(range(search_start[i], search_end[i])) == searched
+            assert sizes[i] == len(before) + len(searched)
+            taken = [rec.item[r] for r in before]
+            for s in searched:
+                taken += search.click_item[search.click_off[s] : search.click_off[s + 1]].tolist()
+            expected = [item for item in taken if item != events.target[row]]
+            assert items[offsets[i] : offsets[i + 1]].tolist() == expected
+
+
+def test_keys_that_do_not_fit_64_bits_are_ranked(rec_events, search_events):
+    # 3 users x a span of 2^61 ms x 2 seqs is more than an int64 holds.
+    far = 2**61
+    rec = rec_events([(1, 0, 0, 5, 1), (3, 7, 0, 6, 1), (3, far, 1, 7, 1)])
+    search = search_events([(3, 7, 1, 1, (6,)), (3, far, 0, 1, (5,))])
+    line = build_timeline(rec, search, 3, "source")
+    assert line.history_size("rec", np.array([0, 1, 2])).tolist() == [0, 0, 3]
+    assert line.history_size("search", np.array([0, 1])).tolist() == [1, 2]
+
+
+@pytest.mark.parametrize(("task", "row"), [("rec", 3), ("rec", 5), ("search", 2), ("search", -1)])
+def test_rows_that_are_no_events_are_refused(worked_log, task, row):
+    line = build_timeline(*worked_log, n_users=3, history_order="time")
+    with pytest.raises(InputError, match=rf"{task}.parquet, row {row + 1}: no event"):
+        line.ends(task, np.array([row]))
+
+
+def test_an_unsorted_table_is_refused(worked_log):
+    rec, search = worked_log
+    swapped = rec._replace(ts=rec.ts[[1, 0, 2, 3, 4]])
+    with pytest.raises(InputError, match=r"rec\.parquet, row 2: .* sort the table"):
+        build_timeline(swapped, search, 3, "time")
+
+
+def test_an_unknown_order_is_refused(worked_log):
+    with pytest.raises(InputError, match="history_order 'file': unknown"):
+        build_timeline(*worked_log, n_users=3, history_order="file")
+
+
+@pytest.mark.parametrize("order", ["time", "source"])
+def test_empty_tables_have_empty_timelines(rec_events, search_events, order):
+    line = build_timeline(rec_events([]), search_events([]), 2, order)
+    assert line.rec_off.tolist() == line.search_off.tolist() == [0, 0, 0, 0]
+    offsets, items = line.history_items("rec", np.zeros(0, np.int64))
+    assert offsets.tolist() == [0]
+    assert not len(items)
+
+
+def test_expand_ranges():
+    place = expand_ranges(np.array([5, 2, 9]), np.array([2, 0, 3]))
+    assert place.tolist() == [5, 6, 9, 10, 11]
