@@ -44,7 +44,7 @@ PRESETS = {
     # Unit tests: about 650 clicks and 280 searches.
     "tiny": Params(
         users=64, items=120, topics=6, groups=2, min_clicks=5, mean_clicks=12, max_clicks=25,
-        exposures=1, shown=5, negatives=49,
+        exposures=1, shown=5, negatives=19,
     ),
     # Trains in one to two minutes on two CPU cores: about 58,000 clicks and 21,700 searches.
     "demo": Params(

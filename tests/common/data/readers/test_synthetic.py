@@ -107,7 +107,7 @@ def test_sizes_of_tiny(tiny):
     rec, search = read_events(tiny)
     assert rec.positive.sum() == pytest.approx(680, abs=60)
     assert len(search.user) == pytest.approx(280, abs=40)
-    assert tiny.meta["negatives"] == 49
+    assert tiny.meta["negatives"] == 19
 
 
 @pytest.mark.parametrize(

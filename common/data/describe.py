@@ -1,0 +1,81 @@
+"""A dataset in words: the figures that `launch.prepare` prints.
+
+Shapes: [n] rows of a part
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from common.data.dataset import Dataset
+from common.data.events import PARTS, TASKS
+from common.data.timeline import build_timeline
+
+QUANTILES = (25, 50, 75, 95, 100)
+
+
+def describe_dataset(manifest: Mapping[str, Any]) -> list[str]:
+    """What holds for all splits: sizes, time, notes and warnings."""
+    counts, vocab, time = manifest["counts"], manifest["vocab"], manifest["time"]
+    lines = [
+        f"users         {vocab['users']:,}, {counts['users_in_both']:,} of them in both services",
+        f"items         {vocab['items']:,}",
+        f"queries       {vocab['queries']:,} of {vocab['tokens']:,} words",
+        f"rec           {counts['rec']:,} events, {counts['rec_positives']:,} of them positive",
+        f"search        {counts['search']:,} events, {counts['search_positives']:,} with a click",
+        f"time          resolution {time['resolution']}, {100 * time['tie_share']:.1f} % of events "
+        "tied with another of their user",
+        f"history       order {manifest['history_order']}",
+    ]
+    lines += [f"note          {note}" for note in manifest["notes"]]
+    for name, filtered in manifest["filters"].items():
+        if not isinstance(filtered, Mapping):
+            lines += [f"filter        {name}: {filtered:,}"] if filtered else []
+        elif filtered["before"] != filtered["after"]:
+            before, after = filtered["before"], filtered["after"]
+            lines.append(f"filter        {name}: {after:,} of {before:,} kept")
+    warnings = manifest["checks"]["warnings"]
+    return lines + [f"warning       {name}: {value:,}" for name, value in warnings.items()]
+
+
+def describe_split(dataset: Dataset) -> list[str]:
+    """The rows of a split, how long their histories are, and what training has not seen."""
+    timeline = build_timeline(dataset.rec, dataset.search, dataset.n_users, dataset.history_order)
+    seen = np.zeros(dataset.n_items + 1, bool)
+    for task in TASKS:
+        seen[dataset.events(task).target[dataset.rows[task, "train"]]] = True
+    lines = [f"split {dataset.split}"]
+    for task in TASKS:
+        events = dataset.events(task)
+        rows = {part: dataset.rows[task, part] for part in PARTS}
+        sizes = ", ".join(f"{part} {len(rows[part]):,}" for part in PARTS)
+        unused = int(events.positive.sum()) - sum(map(len, rows.values()))
+        lines.append(f"  {task:<6}      {sizes}; {unused:,} positives are history only")
+        test = rows["test"]
+        if not len(test):
+            continue
+        rec_end, search_end, rec_start, search_start = timeline.ends(task, test)
+        before = (
+            f"{_quantiles(lengths)} {name}"
+            for lengths, name in (
+                (rec_end - rec_start, "rec"),
+                (search_end - search_start, "search"),
+            )
+        )
+        shares = "/".join(map(str, QUANTILES))
+        lines.append(f"              events before a test row ({shares} %): {', '.join(before)}")
+        target = events.target[test]
+        cold = ~seen[target]
+        lines.append(
+            f"              test rows whose item no train row has: {int(cold.sum()):,} "
+            f"({100 * cold.mean():.1f} %), {len(np.unique(target[cold])):,} items"
+        )
+    kinds = ", ".join(dataset.manifest["candidates"].get(dataset.split, {}))
+    return [*lines, f"  lists       {kinds}"]
+
+
+def _quantiles(lengths: np.ndarray) -> str:
+    return "/".join(str(int(q)) for q in np.percentile(lengths, QUANTILES, method="lower"))

@@ -1,0 +1,255 @@
+"""Writing a dataset folder: the tables, the splits, the candidate lists and the manifest.
+
+    dataset.json                                          counts, settings, hashes
+    users.parquet items.parquet queries.parquet tokens.parquet rec.parquet search.parquet
+    split/<split>/{rec,search}_{train,valid,test}.npy     row numbers
+    cand/<split>.<kind>/{rec,search}_{valid,test}.npy     candidate lists, a .json with each
+    truth/                                                synthetic data only
+
+It is written beside its place and renamed when it is complete, so a folder is whole or absent.
+"""
+
+from __future__ import annotations
+
+import difflib
+import json
+import os
+import shutil
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from common.data.checks import check_split, check_tables, count_warnings
+from common.data.event_tables import share_ties
+from common.data.events import PARTS, TASKS, RecEvents, SearchEvents
+from common.data.hashing import array_sha256
+from common.data.list_files import make_source, write_lists
+from common.data.loading import MANIFEST, load_dataset, make_rec_events, make_search_events
+from common.data.schema import (
+    TABLES,
+    VERSION,
+    VOCABULARIES,
+    SourceTables,
+    conform_table,
+    dataset_sha256,
+    table_sha256,
+)
+from common.data.splits import SPLITS, make_split
+from common.errors import InputError
+
+__all__ = ["PrepareSettings", "check_place", "load_dataset", "write_dataset"]
+
+_NEGATIVES = 99
+_CHECKS = ["F03", "F04", "F05", "F06", "F07", "F08", "F11", "F12"]
+
+
+@dataclass(frozen=True)
+class PrepareSettings:
+    """What is made of the tables."""
+
+    history_order: str = "time"  # or "source"; see `common.data.keys`
+    splits: tuple[str, ...] = ("leave_one_out_joint",)  # of `common.data.splits.SPLITS`
+    seed: int = 0  # of the candidate lists
+    negatives: int | None = None  # per list; None = what suits the source, else 99
+    max_cut_share: float = 0.5  # leave_one_out_joint
+    t1: int | None = None  # global_time, ms UTC; both or neither
+    t2: int | None = None
+    overwrite: bool = False  # replaces a dataset folder
+
+    def __post_init__(self) -> None:
+        if self.negatives is not None and self.negatives < 1:
+            raise InputError(f"--negatives={self.negatives}: too few; use 1 or more")
+        if not self.splits:
+            raise InputError("--splits: names no split; give at least one")
+        for split in self.splits:
+            if split not in SPLITS:
+                near = difflib.get_close_matches(split, SPLITS, 1)
+                hint = f"did you mean {near[0]}?" if near else f"use one of {', '.join(SPLITS)}"
+                raise InputError(f"--splits: there is no split {split!r}; {hint}")
+        if len(set(self.splits)) < len(self.splits):
+            raise InputError("--splits: names a split twice; name it once")
+
+
+def write_dataset(
+    out: str | Path,
+    tables: SourceTables,
+    settings: PrepareSettings | None = None,
+    *,
+    say: Callable[[str], None] = lambda line: None,
+) -> dict[str, Any]:
+    """Writes a dataset folder.
+
+    out:    the folder to make; may exist if it is empty, or with settings.overwrite if it is a
+            dataset folder
+    tables: what a reader returned
+    say:    told what is going on
+    Returns the manifest. Raises InputError, with nothing left behind, for tables that fail a
+    check, for a split without rows, too few items for the lists, or a place that is taken.
+    """
+    settings = settings or PrepareSettings()
+    with _written_beside(Path(out), settings.overwrite) as folder:
+        return _fill_folder(folder, tables, settings, say)
+
+
+def check_place(out: Path, overwrite: bool) -> None:
+    """Raises InputError unless a dataset folder may be made at `out`."""
+    if out.exists() and not out.is_dir():
+        raise InputError(f"{out}: is a file; use another --out")
+    if not out.is_dir() or not any(out.iterdir()):
+        return
+    if not overwrite:
+        raise InputError(f"{out}: is not empty; use another --out or --overwrite")
+    if not (out / MANIFEST).is_file():
+        raise InputError(f"{out}: is no dataset folder, so it is not replaced; use another --out")
+
+
+@contextmanager
+def _written_beside(out: Path, overwrite: bool) -> Iterator[Path]:
+    """Gives a folder to fill, and puts it in its place; removes it if filling fails."""
+    check_place(out, overwrite)
+    out = out.absolute()
+    made = [parent for parent in out.parents if not parent.exists()]
+    draft, old = (out.parent / f".{out.name}.{os.getpid()}.{end}" for end in ("new", "old"))
+    try:
+        try:
+            draft.mkdir(parents=True)
+            yield draft
+            if out.exists():
+                out.rename(old)
+            try:
+                draft.rename(out)
+            except BaseException:
+                if old.exists():
+                    old.rename(out)
+                raise
+        except OSError as error:
+            reason = error.strerror or "error"
+            raise InputError(f"{out}: cannot be written ({reason}); use another --out") from error
+        shutil.rmtree(old, ignore_errors=True)
+    except BaseException:  # also a keyboard interrupt
+        shutil.rmtree(draft, ignore_errors=True)
+        with suppress(OSError):
+            for parent in made:
+                parent.rmdir()
+        raise
+
+
+def _fill_folder(
+    folder: Path, source: SourceTables, settings: PrepareSettings, say: Callable[[str], None]
+) -> dict[str, Any]:
+    say("checking tables")
+    tables = {name: conform_table(name, source.table(name)) for name in TABLES}
+    _check_not_empty(tables)
+    check_tables(tables)
+    rec, search = make_rec_events(tables["rec"]), make_search_events(tables["search"])
+    tie_share = _tie_share(rec, search)
+    say("writing tables")
+    entries = {}
+    for name, table in tables.items():
+        pq.write_table(table, folder / f"{name}.parquet", compression="zstd")
+        entries[name] = {"rows": table.num_rows, "sha256": table_sha256(table)}
+
+    negatives = settings.negatives or int(source.meta.get("negatives", _NEGATIVES))
+    lists = make_source(tables, rec, search, settings.seed, negatives)
+    notes = list(source.meta.get("notes", ()))
+    splits, candidates = {}, {}
+    for split in settings.splits:
+        say(f"making split {split}")
+        rows, splits[split] = _write_split(folder, split, rec, search, settings)
+        say(f"drawing candidate lists of {split}")
+        candidates[split], left_out = write_lists(folder, split, rows, lists)
+        notes += left_out
+
+    meta = source.meta
+    manifest: dict[str, Any] = {
+        "schema": VERSION,
+        **{key: meta[key] for key in ("name", "version", "licence", "redistributable", "sources")},
+        "time": {
+            "unit": "ms_utc",
+            "resolution": meta["time_resolution"],
+            "tie_share": round(tie_share, 6),
+        },
+        "history_order": settings.history_order,
+        "counts": _count_events(rec, search),
+        "vocab": {name: tables[name].num_rows for name in VOCABULARIES},
+        "filters": meta["filters"],
+        "pseudo_query": meta["pseudo_query"],
+        "seeds": {"lists": settings.seed},
+        "notes": notes,
+        "checks": {"passed": _CHECKS, "warnings": count_warnings(tables, tie_share)},
+        "splits": splits,
+        "candidates": candidates,
+        "tables": entries,
+        "sha256": dataset_sha256(entry["sha256"] for entry in entries.values()),
+    }
+    if source.truth:
+        manifest["truth"] = _write_truth(folder / "truth", source)
+    (folder / MANIFEST).write_text(json.dumps(manifest, indent=1) + "\n")
+    return manifest
+
+
+def _check_not_empty(tables: Mapping[str, pa.Table]) -> None:
+    for name in ("items", "rec", "users"):
+        if not tables[name].num_rows:
+            raise InputError(f"{name}: the source has none; check --raw")
+
+
+def _tie_share(rec: RecEvents, search: SearchEvents) -> float:
+    """Share of events tied in time with another of their user and table."""
+    sizes = [int(rec.positive.sum()), len(search.user)]
+    shares = [
+        share_ties(rec.user[rec.positive], rec.ts[rec.positive]),
+        share_ties(search.user, search.ts),
+    ]
+    return float(np.average(shares, weights=sizes)) if sum(sizes) else 0.0
+
+
+def _write_split(
+    folder: Path, split: str, rec: RecEvents, search: SearchEvents, settings: PrepareSettings
+) -> tuple[Mapping[tuple[str, str], np.ndarray], dict[str, Any]]:
+    """Returns the rows and the manifest entry."""
+    rows, info = make_split(
+        split, rec, search, settings.history_order,
+        max_cut_share=settings.max_cut_share, t1=settings.t1, t2=settings.t2,
+    )  # fmt: skip
+    joint = split == "leave_one_out_joint"
+    check_split(f"split {split}", rows, rec, search, settings.history_order, joint=joint)
+    place = folder / "split" / split
+    place.mkdir(parents=True)
+    files = {}
+    for task in TASKS:
+        for part in PARTS:
+            name = f"{task}_{part}"
+            np.save(place / f"{name}.npy", rows[task, part])
+            files[name] = {
+                "rows": len(rows[task, part]),
+                "sha256": array_sha256(rows[task, part]),
+            }
+    return rows, dict(info) | {"files": files}
+
+
+def _count_events(rec: RecEvents, search: SearchEvents) -> dict[str, int]:
+    return {
+        "rec": len(rec.user),
+        "rec_positives": int(rec.positive.sum()),
+        "search": len(search.user),
+        "search_positives": int(search.positive.sum()),
+        "users_in_both": len(np.intersect1d(rec.user[rec.positive], search.user)),
+    }
+
+
+def _write_truth(place: Path, source: SourceTables) -> dict[str, Any]:
+    place.mkdir()
+    params = source.meta.get("truth_params", {})
+    (place / "params.json").write_text(json.dumps(params, indent=1) + "\n")
+    entries = {}
+    for name, table in source.truth.items():
+        pq.write_table(table, place / f"{name}.parquet", compression="zstd")
+        entries[name] = {"rows": table.num_rows, "sha256": table_sha256(table)}
+    return entries

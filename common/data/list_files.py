@@ -1,0 +1,205 @@
+"""Candidate lists as files: cand/<split>.<kind>/{rec,search}_{valid,test}.npy with a .json each.
+
+Shapes: [n] rows of a part  [k] negatives
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from common.data.bm25 import Bm25Index, Words, build_index, split_words
+from common.data.candidates import (
+    Ever,
+    SameQuery,
+    count_items,
+    draw_bm25_lists,
+    draw_popularity_lists,
+    draw_uniform_lists,
+    ever_items,
+    same_query_items,
+)
+from common.data.checks import check_lists
+from common.data.dataset import CandidateList
+from common.data.events import PARTS, TASKS, RecEvents, SearchEvents
+from common.data.hashing import array_sha256
+from common.errors import InputError
+
+RULES = {
+    "uniform": "items drawn uniformly; none that the user ever took",
+    "popularity": "items drawn by train counts of the task; none that the user ever took",
+    "bm25": "best BM25 matches of the query, filled up by train counts; none the user ever took",
+}
+_MOST_SCORES = 5e9  # items x queries: about ten seconds; beyond it, BM25 lists are left out
+
+
+class ListSource(NamedTuple):
+    """What lists are drawn from; the same for every split of a dataset."""
+
+    events: Mapping[str, RecEvents | SearchEvents]  # by task
+    ever: Ever
+    n_items: int
+    seed: int
+    negatives: int
+    bm25: Bm25Index | None  # None where queries or items have no text
+    same_query: SameQuery
+
+
+def make_source(
+    tables: Mapping[str, pa.Table], rec: RecEvents, search: SearchEvents, seed: int, negatives: int
+) -> ListSource:
+    """Prepares drawing. negatives: k, how many each list gets."""
+    n_users, n_items = tables["users"].num_rows, tables["items"].num_rows
+    return ListSource(
+        events={"rec": rec, "search": search},
+        ever=ever_items(rec, search, n_users),
+        n_items=n_items,
+        seed=seed,
+        negatives=negatives,
+        bm25=_index_texts(tables) if search.positive.any() else None,
+        same_query=same_query_items(search, n_items),
+    )
+
+
+def write_lists(
+    folder: Path, split: str, rows: Mapping[tuple[str, str], np.ndarray], source: ListSource
+) -> tuple[dict[str, Any], list[str]]:
+    """Draws and writes the lists of a split.
+
+    Returns the manifest entry {kind: {task_part: {rows, sha256}}} and notes on what was left out.
+    Raises InputError naming split, list and row where items are too few.
+    """
+    entry: dict[str, Any] = {}
+    notes: list[str] = []
+    kinds = ["uniform", "popularity"]
+    if source.bm25 is not None:
+        evaluated = np.concatenate([rows["search", part] for part in PARTS[1:]])
+        queries = len(np.unique(_queries(source, evaluated)))
+        if 0 < queries * source.n_items <= _MOST_SCORES:
+            kinds.append("bm25")
+        elif queries:
+            notes.append(f"split {split}: no bm25 lists, {queries:,} queries are too many")
+    for rule in kinds:
+        kind = f"{rule}{'_' if rule == 'bm25' else ''}{source.negatives}"
+        place = folder / "cand" / f"{split}.{kind}"
+        place.mkdir(parents=True)
+        entry[kind] = {}
+        for task in TASKS if rule != "bm25" else ("search",):
+            train = source.events[task].target[rows[task, "train"]]
+            counts = count_items(train, source.n_items)
+            for part in PARTS[1:]:
+                if not len(rows[task, part]):
+                    continue
+                name = f"{task}_{part}"
+                where = f"split {split}, {kind}"
+                lists = _draw(rule, task, rows[task, part], counts, source, where)
+                np.save(place / f"{name}.npy", lists)
+                about = _describe(rule, kind, task, rows[task, part], lists, source)
+                (place / f"{name}.json").write_text(json.dumps(about, indent=1) + "\n")
+                entry[kind][name] = {"rows": len(lists), "sha256": about["sha256"]}
+    return entry, notes
+
+
+def read_lists(
+    folder: Path, split: str, entry: Mapping[str, Any], task: str, part: str
+) -> dict[str, CandidateList]:
+    """Reads the lists of one part, by kind. entry: the manifest's, as `write_lists` made it.
+
+    Raises InputError naming the file that is missing, damaged or not the one that was stored.
+    """
+    lists = {}
+    for kind, files in entry.items():
+        if (stored := files.get(f"{task}_{part}")) is not None:
+            path = folder / "cand" / f"{split}.{kind}" / f"{task}_{part}.npy"
+            items = read_array(path)
+            if array_sha256(items) != stored["sha256"]:
+                raise InputError(f"{path}: sha256 differs from dataset.json; prepare it again")
+            lists[kind] = CandidateList(items, stored["sha256"])
+    return lists
+
+
+def read_array(path: Path) -> np.ndarray:
+    """Reads a .npy file. Raises InputError where it is missing or damaged."""
+    try:
+        array: np.ndarray = np.load(path, allow_pickle=False)
+    except FileNotFoundError as error:
+        raise InputError(f"{path}: missing; prepare the dataset again") from error
+    except (ValueError, EOFError, OSError) as error:
+        raise InputError(f"{path}: cut short or no .npy file; prepare it again") from error
+    return array
+
+
+def _queries(source: ListSource, rows: np.ndarray) -> np.ndarray:
+    searches = source.events["search"]
+    assert isinstance(searches, SearchEvents)
+    return searches.query[rows]
+
+
+def _draw(
+    rule: str, task: str, rows: np.ndarray, counts: np.ndarray, source: ListSource, where: str
+) -> np.ndarray:
+    events = source.events[task]
+    targets, users = events.target[rows], events.user[rows]
+    args = (task, rows, targets, users, source.ever)
+    try:
+        if rule == "uniform":
+            lists = draw_uniform_lists(*args, source.n_items, source.seed, source.negatives)
+        elif rule == "popularity":
+            lists = draw_popularity_lists(*args, counts, source.seed, source.negatives)
+        else:
+            assert source.bm25 is not None
+            lists = draw_bm25_lists(
+                *args, counts, source.seed, source.negatives,
+                queries=_queries(source, rows), index=source.bm25,
+            )  # fmt: skip
+    except InputError as error:
+        raise InputError(f"{where}, {error}") from error
+    check_lists(where, lists, targets, source.n_items)
+    return lists
+
+
+def _describe(
+    rule: str, kind: str, task: str, rows: np.ndarray, lists: np.ndarray, source: ListSource
+) -> dict[str, Any]:
+    about: dict[str, Any] = {
+        "kind": kind,
+        "rule": RULES[rule],
+        "seed": source.seed,
+        "negatives": source.negatives,
+        "exclude": "ever",
+        "sha256": array_sha256(lists),
+    }
+    if rule != "uniform":
+        about["popularity_from"] = "train"
+    if task == "search":  # equally good answers that count as wrong
+        share = source.same_query.share(lists, _queries(source, rows))
+        about["negatives_clicked_for_same_query"] = round(share, 6)
+    return about
+
+
+def _index_texts(tables: Mapping[str, pa.Table]) -> Bm25Index | None:
+    """BM25 over titles and texts, or over tokens where there is no text."""
+    items, queries = tables["items"], tables["queries"]
+    described = items["title"].null_count + items["text"].null_count < 2 * items.num_rows
+    if described and not queries["text"].null_count:
+        texts = pc.binary_join_element_wise(
+            items["title"], items["text"], " ", null_handling="skip"
+        ).to_pylist()
+        numbers: dict[str, int] = {}
+        words = split_words(["", *texts], numbers)
+        return build_index(words, split_words(["", *queries["text"].to_pylist()], numbers))
+    if items["text_tok"].null_count < items.num_rows and tables["tokens"].num_rows:
+        return build_index(_list_words(items["text_tok"]), _list_words(queries["tok"]))
+    return None
+
+
+def _list_words(lists: pa.ChunkedArray) -> Words:
+    lengths = pc.fill_null(pc.list_value_length(lists), 0).to_numpy()
+    off = np.concatenate([[0, 0], np.cumsum(lengths, dtype=np.int64)])  # text 0 is empty
+    return Words(off, pc.list_flatten(lists).to_numpy().astype(np.int32))
