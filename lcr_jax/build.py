@@ -12,7 +12,7 @@ from lcr_jax.settings import LossSettings, ModelSettings
 from lcr_jax.task import join_levels, make_task
 
 CHOICES = {
-    "model.encoder": ("merged", "dual"),
+    "model.encoder": ("merged", "grounded", "dual"),
     "model.scorer": ("dot_mlp", "dot"),
     "model.evidence_mode": ("log", "off"),
     "loss.recommendation": ("bce", "sampled_softmax", "softmax"),

@@ -28,8 +28,12 @@ class Memory(NamedTuple):
 class Encoder(nn.Module):
     """Histories to memory.
 
-    `merged` (default): one transformer over null event, searches and rec events; recency
-    positions carry the order. `dual` (ablation): one per history, then cross attention each way.
+    Recency positions carry the order.
+    `merged`:   one transformer over null event, searches and rec events; everything sees all.
+    `grounded`: the same transformer, but rec events see rec events, and a search sees the rec
+                events and itself. What a search says then reaches the scores only through the
+                evidence that the reasoning gives it, so the evidence means what it claims.
+    `dual`:     one transformer per history, then cross attention each way (ablation).
     """
 
     settings: ModelSettings
@@ -64,10 +68,8 @@ class Encoder(nn.Module):
         search_mask = jnp.concatenate([visible, search_mask], axis=1)
         drop = nn.Dropout(s.dropout, deterministic=deterministic)
         rec, search = drop(rec), drop(search)
-        if s.encoder == "merged":
-            rec, search = self._merge(rec, rec_mask, search, search_mask, deterministic)
-        else:
-            rec, search = self._cross(rec, rec_mask, search, search_mask, deterministic)
+        encode = self._cross if s.encoder == "dual" else self._merge
+        rec, search = encode(rec, rec_mask, search, search_mask, deterministic)
         return Memory(rec * rec_mask[..., None], rec_mask, search, search_mask)
 
     def _merge(
@@ -81,6 +83,8 @@ class Encoder(nn.Module):
         s = self.settings
         x = jnp.concatenate([search, rec], axis=1)
         mask = jnp.concatenate([search_mask, rec_mask], axis=1)
+        if s.encoder == "grounded":
+            mask = mask[:, None] & _sees(s.search_length + 1, s.rec_length)
         for layer in range(s.layers):
             x = TransformerLayer(s.width, s.heads, s.dropout, name=f"layer_{layer}")(
                 x, mask, deterministic
@@ -114,10 +118,19 @@ class Encoder(nn.Module):
         )
 
 
+def _sees(searches: int, recs: int) -> jax.Array:
+    """bool [n, n] over null event, searches and rec events: who sees whom when grounded."""
+    is_rec = jnp.arange(searches + recs) >= searches
+    # The null event sees itself alone: it has to say the same for everybody.
+    is_null = jnp.arange(searches + recs) == 0
+    return jnp.eye(searches + recs, dtype=bool) | (is_rec[None, :] & ~is_null[:, None])
+
+
 class Intent(nn.Module):
     """The recommendation intent r_0 [B, D] ("first identify the intent"; the formula is ours).
 
-    LN(W [mean of rec ; newest rec ; mean of searches and null] + user).
+    LN(W [mean of rec ; newest rec ; mean of searches and null] + user). With the `grounded` encoder
+    the searches are left out: they come in through the reasoning alone.
     """
 
     settings: ModelSettings
@@ -127,13 +140,8 @@ class Intent(nn.Module):
         ranks = jnp.where(memory.rec_mask, order[:, : self.settings.rec_length], order.shape[1])
         newest = jax.nn.one_hot(ranks.argmin(axis=1), ranks.shape[1]) * memory.rec_mask
         last = jnp.einsum("bm,bmd->bd", newest, memory.rec)
-        pooled = jnp.concatenate(
-            [
-                masked_mean(memory.rec, memory.rec_mask),
-                last,
-                masked_mean(memory.search, memory.search_mask),
-            ],
-            axis=-1,
-        )
-        state = nn.Dense(self.settings.width)(pooled)
+        parts = [masked_mean(memory.rec, memory.rec_mask), last]
+        if self.settings.encoder != "grounded":
+            parts.append(masked_mean(memory.search, memory.search_mask))
+        state = nn.Dense(self.settings.width)(jnp.concatenate(parts, axis=-1))
         return nn.LayerNorm()(state if user is None else state + user)

@@ -63,14 +63,16 @@ class MultiHeadAttention(nn.Module):
         mask: jax.Array,
         deterministic: bool,
     ) -> tuple[jax.Array, jax.Array]:
-        """Attends from queries [B, Q, D] to a projected memory under mask bool [B, L].
+        """Attends from queries [B, Q, D] to a projected memory.
 
+        mask: bool [B, L], the same for all queries, or [B, Q, L].
         Returns the mixed values [B, Q, D] and the weights float32 [B, H, Q, L] before dropout.
         """
         keys, values = projected
-        chex.assert_rank([queries, keys, mask], [3, 4, 2])
+        chex.assert_rank([queries, keys, mask], [3, 4, {2, 3}])
+        visible = mask[:, None] if mask.ndim == 3 else mask[:, None, None]
         q = self._split(self.query(queries)) * (self.width // self.heads) ** -0.5
-        weights = masked_softmax(jnp.einsum("bqhd,blhd->bhql", q, keys), mask[:, None, None, :])
+        weights = masked_softmax(jnp.einsum("bqhd,blhd->bhql", q, keys), visible)
         kept = self.drop(weights, deterministic=deterministic).astype(values.dtype)
         mixed = jnp.einsum("bhql,blhd->bqhd", kept, values)
         return self.out(mixed.reshape(queries.shape)), weights
@@ -95,9 +97,10 @@ class FeedForward(nn.Module):
 
 
 class TransformerLayer(nn.Module):
-    """Pre-norm transformer layer with full attention under a key mask.
+    """Pre-norm transformer layer under a mask.
 
-    x [B, L, D], mask bool [B, L]; returns [B, L, D]. Dropout on both residual branches.
+    x [B, L, D], mask bool [B, L] (which entries are real) or [B, L, L] (which entry sees which);
+    returns [B, L, D]. Dropout on both residual branches.
     """
 
     width: int

@@ -9,6 +9,7 @@ import pytest
 
 CASES = {
     "merged": {},
+    "grounded": {"encoder": "grounded"},
     "dual": {"encoder": "dual"},
     "dot": {"scorer": "dot"},
     "reground": {"reground": True, "gate": False},
