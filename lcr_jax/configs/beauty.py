@@ -12,7 +12,7 @@ from lcr_jax.configs import base
 
 
 def get_config(arg: str = "") -> ConfigDict:
-    """Exact softmax over the 12,101 items. Chosen on the validation part, never on the test part."""
+    """Exact softmax over the 12,101 items. Chosen on validation rows, never on test rows."""
     config = base.get_config(arg)
     config.data.path = "datasets/beauty"
     config.data.rec_length = 20

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from functools import cache, partial
 from typing import Any, NamedTuple
 
 import jax
@@ -75,6 +76,18 @@ def make_batch(
     }
 
 
+@partial(jax.jit, static_argnums=0)
+def run_module(module: LCR, params: Any, constants: Any, batch: Any) -> Any:
+    """(scores [B, C], reasoning) of a batch, without dropout; compiled once per shape."""
+
+    def method(m: LCR) -> Any:
+        lookup = m.lookup(batch, constants)
+        encoded = m.encode(batch, lookup, True)
+        return m.score(encoded, lookup.items(candidate_items(batch))), encoded.reasoning
+
+    return module.apply({"params": params}, method=method)
+
+
 class Model(NamedTuple):
     """A module with parameters drawn at random, biases and scales too."""
 
@@ -84,29 +97,26 @@ class Model(NamedTuple):
 
     def run(self, batch: dict[str, jax.Array], params: Any = None) -> Any:
         """(scores [B, C], reasoning) of a batch, without dropout."""
-
-        def method(m: LCR) -> Any:
-            lookup = m.lookup(batch, self.constants)
-            encoded = m.encode(batch, lookup, True)
-            return m.score(encoded, lookup.items(candidate_items(batch))), encoded.reasoning
-
-        return self.module.apply(
-            {"params": self.params if params is None else params}, method=method
-        )
+        params = self.params if params is None else params
+        return run_module(self.module, params, self.constants, batch)
 
 
+@cache
 def make_model(seed: int = 0, **changes: Any) -> Model:
+    """Only the shapes come from `init`: compiling it takes longer than a test."""
     module = LCR(dataclasses.replace(SETTINGS, **changes))
     constants = make_constants()
     batch = make_batch([3, 2], [2, 3])
-    params = module.init(jax.random.key(seed), batch, constants, candidate_items(batch))["params"]
-    leaves, tree = jax.tree.flatten(params)
-    keys = jax.random.split(jax.random.key(seed + 1), len(leaves))
-    noisy = [
-        leaf + 0.3 * jax.random.normal(key, leaf.shape)
-        for key, leaf in zip(keys, leaves, strict=True)
-    ]
-    return Model(module, jax.tree.unflatten(tree, noisy), constants)
+    shapes = jax.eval_shape(
+        module.init, jax.random.key(seed), batch, constants, candidate_items(batch)
+    )["params"]
+    rng = np.random.default_rng(seed)
+
+    def draw(path: Any, leaf: Any) -> jax.Array:
+        center = 1.0 if path[-1].key == "scale" else 0.0
+        return jnp.asarray(rng.normal(center, 0.4, leaf.shape), leaf.dtype)
+
+    return Model(module, jax.tree_util.tree_map_with_path(draw, shapes), constants)
 
 
 @pytest.fixture

@@ -28,7 +28,8 @@ results = []
 for devices in (1, 8):
     mesh = make_mesh(jax.devices()[:devices])
     options = {"batch_size": 32, "chunk_bytes": 4 * 32 * 256, "put_batch": partial(put_batch, mesh)}
-    ranks = evaluate(task, put_full(mesh, params), {}, dataset, timeline, **options).ranks
+    placed = jax.tree.map(partial(put_full, mesh), params)
+    ranks = evaluate(task, placed, {}, dataset, timeline, **options).ranks
     results.append(ranks)
 for key, table in results[0].items():
     np.testing.assert_array_equal(np.stack(table), np.stack(results[1][key]), str(key))
