@@ -145,3 +145,18 @@ def test_pooled_tables_equal_vectors_by_occurrence(build_model, build_batch):
         return model.module.apply({"params": model.params}, method=method)
 
     np.testing.assert_allclose(searches(1), searches(10**6), rtol=1e-6)
+
+
+def test_grounded_searches_come_in_through_the_evidence_alone(build_model, build_batch):
+    """With the gate shut nothing of a search may reach the scores; merged lets it in elsewhere."""
+    batch = build_batch([3, 2], [2, 3])
+    other = batch | {"search_query": jnp.where(batch["search_mask"], 7, 0)}
+    changes = {}
+    for encoder in ("grounded", "merged"):
+        model = build_model(encoder=encoder, scorer="dot")
+        gate = jax.tree.map(jnp.zeros_like, model.params["reasoner"]["gate"])
+        gate["bias"] = jnp.full_like(gate["bias"], -100.0)
+        shut = {**model.params, "reasoner": {**model.params["reasoner"], "gate": gate}}
+        changes[encoder] = np.abs(model.run(other, shut)[0] - model.run(batch, shut)[0]).max()
+    assert changes["grounded"] < 1e-6
+    assert changes["merged"] > 1e-3
