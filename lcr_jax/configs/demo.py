@@ -3,7 +3,9 @@
     python -m launch.prepare --source=synthetic --preset=demo --out=datasets/demo
     python -m launch.main --config=lcr_jax/configs/demo.py --workdir=runs/demo
 
-Time: TODO on 2 CPU cores.
+Time: 3.8 minutes on 2 shared CPU cores.
+Score: full-catalogue NDCG@10 0.139 [0.128, 0.152] on the 2,000 test rows (seed 0, dataset sha256
+87d39b27c305); popularity 0.036. Evidence auc_pair 0.76, auc_pair_age 0.565 [0.552, 0.579].
 """
 
 from __future__ import annotations

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Callable
 from functools import cache, partial
 from typing import Any, NamedTuple
 
@@ -17,6 +18,7 @@ from lcr_jax.settings import ModelSettings
 
 M, N, P, ITEMS, QUERIES, WORDS = 5, 4, 2, 40, 12, 9
 
+NO_FUSION = {"xla_cpu_use_fusion_emitters": False}
 SETTINGS = ModelSettings(
     n_items=ITEMS,
     n_tokens=WORDS,
@@ -26,6 +28,7 @@ SETTINGS = ModelSettings(
     search_length=N,
     width=8,
     heads=2,
+    steps=2,
 )
 
 
@@ -76,7 +79,18 @@ def make_batch(
     }
 
 
-@partial(jax.jit, static_argnums=0)
+def compile_quickly(function: Callable[..., Any], **options: Any) -> Callable[..., Any]:
+    """`jax.jit` that compiles in a quarter of the time; what it makes is slower, and small here."""
+    quick: dict[str, Any] = {"xla_backend_optimization_level": 0}
+    try:
+        jax.jit(lambda: 0, compiler_options=(more := quick | NO_FUSION))()
+        quick = more
+    except jax.errors.JaxRuntimeError:
+        pass  # another XLA, without this option
+    return jax.jit(function, compiler_options=quick, **options)
+
+
+@partial(compile_quickly, static_argnums=0)
 def run_module(module: LCR, params: Any, constants: Any, batch: Any) -> Any:
     """(scores [B, C], reasoning) of a batch, without dropout; compiled once per shape."""
 
@@ -127,3 +141,8 @@ def build_model():
 @pytest.fixture
 def build_batch():
     return make_batch
+
+
+@pytest.fixture
+def quick_jit():
+    return compile_quickly

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from functools import partial
 
 import jax
 import jax.numpy as jnp
@@ -108,7 +109,9 @@ def test_query_item_alignment_by_hand():
     ("recommendation", "scorer"),
     [("bce", "dot_mlp"), ("sampled_softmax", "dot_mlp"), ("softmax", "dot")],
 )
-def test_padded_rows_give_no_loss_and_no_gradient(recommendation, scorer, build_model, build_batch):
+def test_padded_rows_give_no_loss_and_no_gradient(
+    recommendation, scorer, build_model, build_batch, quick_jit
+):
     model = build_model(scorer=scorer, dropout=0.0)
     settings = LossSettings(recommendation=recommendation, alignment_negatives=8)
     batch = build_batch([3, 0, 2], [2, 3, 4])
@@ -116,10 +119,12 @@ def test_padded_rows_give_no_loss_and_no_gradient(recommendation, scorer, build_
     other = batch | {"target": batch["target"].at[2].set(3)}
     other["rec_item"] = batch["rec_item"].at[2, 0].set(9)
     other["search_query"] = batch["search_query"].at[2, 1].set(9)
-    run = jax.value_and_grad(
-        lambda p, b: supervised_loss(
-            model.module, settings, p, model.constants, b, jax.random.key(3)
-        )[0]
+    run = quick_jit(
+        jax.value_and_grad(
+            lambda p, b: supervised_loss(
+                model.module, settings, p, model.constants, b, jax.random.key(3)
+            )[0]
+        )
     )
     value, gradient = run(model.params, batch)
     other_value, other_gradient = run(model.params, other)
@@ -128,22 +133,20 @@ def test_padded_rows_give_no_loss_and_no_gradient(recommendation, scorer, build_
         np.testing.assert_allclose(left, right, rtol=1e-4, atol=1e-6)
 
 
-def test_a_batch_without_clicked_searches_is_finite(build_model, build_batch):
+def test_a_batch_without_clicked_searches_is_finite(build_model, build_batch, quick_jit):
     model, batch = build_model(dropout=0.0), build_batch([3, 2], [1, 0])
     assert not batch["search_click"].any()
     settings = LossSettings(alignment_negatives=8)
-    value, metrics = supervised_loss(
-        model.module, settings, model.params, model.constants, batch, jax.random.key(0)
-    )
+    run = quick_jit(partial(supervised_loss, model.module, settings))
+    value, metrics = run(model.params, model.constants, batch, jax.random.key(0))
     assert np.isfinite(value)
     assert metrics["alignment"] == 0
 
 
-def test_without_reasoning_there_is_no_contrastive_loss(build_model, build_batch):
+def test_without_reasoning_there_is_no_contrastive_loss(build_model, build_batch, quick_jit):
     model, batch = build_model(steps=0), build_batch([3, 2], [2, 1])
     settings = dataclasses.replace(LossSettings(), alignment_weight=0.0)
-    value, metrics = supervised_loss(
-        model.module, settings, model.params, model.constants, batch, jax.random.key(0)
-    )
+    run = quick_jit(partial(supervised_loss, model.module, settings))
+    value, metrics = run(model.params, model.constants, batch, jax.random.key(0))
     assert set(metrics) == {"recommendation"}
     assert value == metrics["recommendation"]
