@@ -34,7 +34,7 @@ def test_content_of_pads_changes_nothing(model, build_batch):
         "search_click": jnp.where(search[..., None], 9, batch["search_click"]),
     }
     other_scores, other = model.run(dirty)
-    np.testing.assert_allclose(other_scores, scores, rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(other_scores, scores, rtol=1e-4, atol=1e-5)
     np.testing.assert_allclose(other.mean_evidence, reasoning.mean_evidence, atol=1e-6)
 
 
@@ -51,7 +51,7 @@ def test_order_carries_the_time(model, build_batch):
         "order": jnp.asarray(order),
     }
     moved_scores, moved_reasoning = model.run(moved)
-    np.testing.assert_allclose(moved_scores, scores, rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(moved_scores, scores, rtol=1e-4, atol=1e-4)  # of about 20
     np.testing.assert_allclose(
         moved_reasoning.mean_evidence[:, 1:], reasoning.mean_evidence[:, 1:][:, search], atol=1e-5
     )
@@ -82,7 +82,7 @@ def test_a_candidate_does_not_see_the_others(model, build_batch):
     scores, reasoning = model.run(batch)
     changed = batch | {"negatives": batch["negatives"].at[:, 1:].set(11)}
     other_scores, other = model.run(changed)
-    np.testing.assert_allclose(other_scores[:, :2], scores[:, :2], rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(other_scores[:, :2], scores[:, :2], rtol=1e-4, atol=1e-5)
     np.testing.assert_array_equal(other.states, reasoning.states)
 
 
@@ -90,7 +90,7 @@ def test_a_row_does_not_see_its_batch_mates(model, build_batch):
     batch = build_batch([3, 5, 1, 0], [2, 4, 0, 1])
     scores, _ = model.run(batch)
     alone, _ = model.run({k: v[jnp.array([1, 1, 1, 1])] for k, v in batch.items()})
-    np.testing.assert_allclose(alone[0], scores[1], rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(alone[0], scores[1], rtol=1e-4, atol=1e-4)
 
 
 def test_no_searches_equal_search_switched_off(build_model, build_batch):
