@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import importlib
+import os
 import signal
 import sys
 import time
@@ -214,6 +215,8 @@ def describe(task: Task, dataset: Dataset, workdir: Path) -> str:
 
 def use_compilation_cache() -> None:
     """Keeps compiled programs between runs, by version: a bonus, never needed for a result."""
+    if os.environ.get("JAX_COMPILATION_CACHE_DIR"):
+        return  # the user's own choice
     versions = f"jax-{jax.__version__}"
     folder = Path.home() / ".cache" / "snr_jax" / versions
     jax.config.update("jax_compilation_cache_dir", str(folder))

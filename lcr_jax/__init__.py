@@ -17,6 +17,6 @@ def build(config: Any, dataset: Dataset) -> Task:
     Raises InputError naming the config key that cannot be.
     """
     # Imported here: reading a config file must not start jax.
-    from lcr_jax.build import build_task
+    from lcr_jax.from_config import build_task
 
     return build_task(config, dataset)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable
-from functools import cache, partial
+from functools import cache
 from typing import Any, NamedTuple
 
 import jax
@@ -90,9 +90,7 @@ def compile_quickly(function: Callable[..., Any], **options: Any) -> Callable[..
     return jax.jit(function, compiler_options=quick, **options)
 
 
-@partial(compile_quickly, static_argnums=0)
 def run_module(module: LCR, params: Any, constants: Any, batch: Any) -> Any:
-    """(scores [B, C], reasoning) of a batch, without dropout; compiled once per shape."""
 
     def method(m: LCR) -> Any:
         lookup = m.lookup(batch, constants)
@@ -100,6 +98,14 @@ def run_module(module: LCR, params: Any, constants: Any, batch: Any) -> Any:
         return m.score(encoded, lookup.items(candidate_items(batch))), encoded.reasoning
 
     return module.apply({"params": params}, method=method)
+
+
+def square_scores(params: Any, module: LCR, constants: Any, batch: Any) -> jax.Array:
+    return jnp.sum(run_module(module, params, constants, batch)[0] ** 2)
+
+
+run_compiled = compile_quickly(run_module, static_argnums=0)
+differentiate = compile_quickly(jax.grad(square_scores), static_argnums=1)
 
 
 class Model(NamedTuple):
@@ -112,7 +118,11 @@ class Model(NamedTuple):
     def run(self, batch: dict[str, jax.Array], params: Any = None) -> Any:
         """(scores [B, C], reasoning) of a batch, without dropout."""
         params = self.params if params is None else params
-        return run_module(self.module, params, self.constants, batch)
+        return run_compiled(self.module, params, self.constants, batch)
+
+    def gradient(self, batch: dict[str, jax.Array]) -> Any:
+        """Of the sum of all squared scores, by parameter."""
+        return differentiate(self.params, self.module, self.constants, batch)
 
 
 @cache

@@ -76,7 +76,8 @@ def test_explain_gives_the_evidence(dataset, build_batch, quick_jit):
 
 def test_negatives_drawn_by_popularity_are_corrected_by_it(dataset, build_batch, quick_jit):
     task = build(small_config(), dataset)
-    _, constants = quick_jit(task.init)(jax.random.key(0), build_batch([1], [1]))
+    batch = build_batch([1], [1])
+    constants = quick_jit(lambda key: task.init(key, batch)[1])(jax.random.key(0))
     counts = np.bincount(dataset.events("rec").target[:400], minlength=ITEMS + 1)
     seen = np.flatnonzero(counts)
     np.testing.assert_allclose(

@@ -1,0 +1,62 @@
+"""The tiny dataset and one finished run on it, shared by the tests of the commands."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+
+from launch import main as train_command
+from launch import prepare
+from launch.command import run_command
+
+ROOT = Path(__file__).resolve().parents[2]
+TINY = ROOT / "lcr_jax/configs/tiny.py"
+
+
+class Outcome(NamedTuple):
+    """What a command left: its exit code and what it printed."""
+
+    code: int
+    out: str
+    err: str
+
+
+@pytest.fixture(scope="session")
+def tiny(tmp_path_factory):
+    """The folder of the tiny synthetic dataset."""
+    path = tmp_path_factory.mktemp("data") / "tiny"
+    assert prepare.main(["--source=synthetic", "--preset=tiny", f"--out={path}"]) == 0
+    return path
+
+
+@pytest.fixture(scope="session")
+def finished(tiny, tmp_path_factory):
+    """A workdir in which the tiny config has been trained and evaluated."""
+    workdir = tmp_path_factory.mktemp("runs") / "finished"
+    assert train_command.main(arguments(tiny, workdir)) == 0
+    return workdir
+
+
+def arguments(data: Path, workdir: Path, *more: str) -> list[str]:
+    return [
+        f"--config={TINY}",
+        f"--config.data.path={data}",
+        f"--workdir={workdir}",
+        "--notensorboard",
+        *more,
+    ]
+
+
+@pytest.fixture
+def run(tiny, capsys):
+    """run(workdir, *flags, data=...) -> Outcome of `launch.main`."""
+
+    def call(workdir: Path, *more: str, data: Path = tiny) -> Outcome:
+        capsys.readouterr()
+        code = run_command(train_command.main, arguments(data, workdir, *more))
+        out, err = capsys.readouterr()
+        return Outcome(code, out, err)
+
+    return call

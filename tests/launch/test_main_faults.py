@@ -1,0 +1,107 @@
+"""Bad input to `launch.main`: one line that names what is wrong, exit code 2, nothing changed."""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+import shutil
+
+import numpy as np
+import pytest
+
+from common.data.folder import PrepareSettings, write_dataset
+from common.data.readers.synthetic import generate
+from common.errors import InputError
+from launch import main as train_command
+from launch.command import run_command
+
+
+def only_line(outcome):
+    """The one error line of a command that ended with exit code 2."""
+    assert outcome.code == 2, outcome.err
+    lines = [line for line in outcome.err.splitlines() if line.startswith("error: ")]
+    assert len(lines) == 1
+    assert "Traceback" not in outcome.err
+    return lines[0]
+
+
+def contents(folder):
+    return {str(p): p.stat().st_mtime_ns for p in sorted(folder.rglob("*")) if p.is_file()}
+
+
+def test_a_workdir_of_another_config_is_refused(finished, run):
+    before = contents(finished)
+    line = only_line(run(finished, "--config.reasoner.steps=1"))
+    assert "config.reasoner.steps is 2 there and 1 here" in line
+    assert "another --workdir" in line
+    assert contents(finished) == before
+
+
+def test_a_workdir_of_another_dataset_is_refused(finished, run, tmp_path):
+    write_dataset(tmp_path / "other", generate("tiny", seed=1), PrepareSettings())
+    before = contents(finished)
+    assert "the dataset is " in only_line(run(finished, data=tmp_path / "other"))
+    assert contents(finished) == before
+
+
+@pytest.mark.parametrize(
+    ("flag", "message"),
+    [
+        ("--config.histroy=3", "config.histroy: no such key"),
+        ("--config.data.rec_lenght=3", "did you mean config.data.rec_length?"),
+        ("--config.train.metric=rec/uniform99/NDCG@5", "no protocol uniform99"),
+        ("--config.train.metric=NDCG@5", "not of the form task/protocol/metric"),
+        ("--config.train.schedule=linear", "linear"),
+        ("--config.data.split=by_user", "by_user"),
+        ("--config.method=lrc", "did you mean lcr?"),
+        ("--wrokdir=x", "wrokdir"),
+    ],
+)
+def test_bad_flags_are_named(flag, message, run, tmp_path):
+    assert message in only_line(run(tmp_path / "run", flag))
+
+
+def test_an_unknown_metric_lists_those_there_are(run, tmp_path):
+    line = only_line(run(tmp_path / "run", "--config.train.metric=rec/full/NDCG@7"))
+    assert "rec/full/NDCG@10" in line
+
+
+def test_missing_folders_are_named(run, tmp_path, capsys):
+    assert "nowhere" in only_line(run(tmp_path / "run", data=tmp_path / "nowhere"))
+    assert "train first" in only_line(run(tmp_path / "run", "--mode=evaluate"))
+    assert run_command(train_command.main, ["--config=lcr_jax/configs/tiny.py"]) == 2
+    assert "--workdir: missing" in capsys.readouterr().err
+
+
+def test_nothing_to_rank_is_named(tiny, run, tmp_path):
+    """Targets with too little history are not ranked; here that leaves none."""
+    line = only_line(run(tmp_path / "run", "--config.data.min_history=1000"))
+    assert "1000" in line
+
+
+def test_a_dataset_without_items_is_refused(tmp_path):
+    source = generate("tiny", seed=0)
+    source = dataclasses.replace(source, items=source.items.slice(0, 0))
+    with pytest.raises(InputError, match="item"):
+        write_dataset(tmp_path / "none", source, PrepareSettings())
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_changed_table_is_noticed(tiny, run, tmp_path):
+    data = tmp_path / "data"
+    shutil.copytree(tiny, data)
+    rows = data / "split/leave_one_out_joint/rec_test.npy"
+    np.save(rows, np.load(rows)[:-1])
+    assert "rec_test" in only_line(run(tmp_path / "run", data=data))
+
+
+def test_a_loss_that_is_not_finite_names_its_step(run, tmp_path):
+    outcome = run(
+        tmp_path / "run",
+        "--config.train.learning_rate=1e30",
+        "--config.train.plateau_patience=0",
+        "--config.train.epochs=5",
+    )
+    assert outcome.code == 1, outcome.err
+    assert re.search(r"error: .*step \d+", outcome.err), outcome.err
+    assert not (tmp_path / "run/results.json").exists()
