@@ -1,9 +1,11 @@
-"""Examples a second of the batch source, alone and read ahead by grain.
+"""Examples a second of the batch source, and how long a trainer waits for it.
 
     python -m launch.bench data [--data=DIR | --preset=demo] [--history=30] [--batch=1024]
 
 Without --data a synthetic dataset is made in a temporary folder. Prints the median, the smallest
-and the largest of several timed blocks of batches, after one block of warm-up.
+and the largest of several timed blocks of batches, after one block of warm-up: the source alone,
+and read ahead by grain. Then trains LCR for an epoch on the same batches (--notrain leaves it out)
+and prints the share of the step time that it spends waiting for the next batch.
 """
 
 from __future__ import annotations
@@ -40,6 +42,7 @@ def run(argv: Sequence[str]) -> None:
         ("batches", 200, 1, "batches of a block"),
     ):
         flags.DEFINE_integer(name, default, meaning, lower_bound=least, flag_values=values)
+    flags.DEFINE_bool("train", True, "measure a trainer's waiting too", flag_values=values)
     parse_flags(values, argv, str(__doc__))
     if values.data is not None:
         _measure(values, Path(values.data))
@@ -74,6 +77,9 @@ def _measure(values: flags.FlagValues, path: Path) -> None:
             f"min {min(rates):,.0f}, max {max(rates):,.0f} "
             f"({values.blocks} blocks of {values.batches} batches)"
         )
+    if values.train:
+        rate, share = _train_an_epoch(values, dataset)
+        print(f"trainer: {rate:>11,.0f} examples/s (LCR), {share:.2%} of its time waiting for data")
 
 
 def _open_source(values: flags.FlagValues, dataset: Dataset) -> BatchSource:
@@ -105,3 +111,33 @@ def _time_blocks(batches: Iterator[Batch], blocks: int, size: int) -> list[float
         if block:  # the first one warms up
             rates.append(examples / (time.perf_counter() - start))
     return rates
+
+
+def _train_an_epoch(values: flags.FlagValues, dataset: Dataset) -> tuple[float, float]:
+    """Examples a second of LCR's trainer, and the share of the step time that it waits for data."""
+    import jax
+
+    from common.data.batches import training_source
+    from common.data.timeline import build_timeline
+    from common.training.loop import train
+    from common.training.mesh import make_mesh
+    from common.training.settings import TrainSettings
+    from launch.run import build_task
+    from lcr_jax.configs import demo
+
+    config = demo.get_config()
+    config.data.rec_length = config.data.search_length = values.history
+    config.train.batch_size = values.batch
+    task = build_task(config, dataset)
+    timeline = build_timeline(dataset.rec, dataset.search, dataset.n_users, dataset.history_order)
+    with tempfile.TemporaryDirectory() as folder:
+        result = train(
+            task,
+            lambda stage: training_source(dataset, timeline, stage.view, stage.batch_size, 0, 1),
+            lambda params, constants: {config.train.metric: 0.0},  # nothing is evaluated here
+            TrainSettings(tensorboard=False, show_progress=False),
+            Path(folder),
+            0,
+            make_mesh(jax.devices()[:1]),
+        )
+    return result.examples_per_second, result.wait_share

@@ -36,11 +36,16 @@ def test_a_synthetic_preset(capsys):
     assert re.match(r"data: tiny, [\d,]+ rec targets, history 5 \+ 5, 4 negatives, batch", lines[1])
     _assert_rates(lines[2], "source")
     _assert_rates(lines[3], "grain")
+    found = re.fullmatch(
+        r"trainer: +[\d,]+ examples/s \(LCR\), ([\d.]+)% of its time waiting for data", lines[4]
+    )
+    assert found, lines[4]
+    assert 0 < float(found[1]) < 100
 
 
 def test_a_folder(tmp_path, capsys):
     write_dataset(tmp_path / "mine", generate("tiny", seed=1), PrepareSettings(negatives=20))
-    argv = ["data", f"--data={tmp_path / 'mine'}", "--task=search", *QUICK]
+    argv = ["data", f"--data={tmp_path / 'mine'}", "--task=search", "--notrain", *QUICK]
     code, lines, _ = _run(argv, capsys)
     assert code == 0
     assert " search targets" in lines[1]
