@@ -35,9 +35,15 @@ def parse_flags(
 
 
 def run_command(main: Callable[[Sequence[str]], int], argv: Sequence[str]) -> int:
-    """Runs a command's `main(argv)`; bad input becomes one line on stderr and exit code 2."""
+    """Runs a command's `main(argv)`; returns its exit code.
+
+    Bad input becomes one line on stderr and 2, a number that is not finite one line and 1.
+    """
     try:
         return main(argv)
     except InputError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
+    except FloatingPointError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1

@@ -109,37 +109,49 @@ def flatten(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
     return flat
 
 
+def check_workdir(workdir: Path, config: ConfigDict, dataset_sha256: str) -> bool:
+    """Whether a workdir holds this very run already; False where it holds none.
+
+    Raises InputError naming every difference when it holds another run.
+    """
+    path = workdir / "config.json"
+    if not path.exists():
+        return False
+    try:
+        saved = json.loads(path.read_text())
+        theirs, dataset = saved["config"], saved["dataset_sha256"]
+    except (ValueError, KeyError, TypeError) as fault:
+        raise InputError(f"{path}: not readable ({fault}); use another --workdir") from None
+    old, new = flatten(theirs), flatten(_as_json(config))
+    differences = [
+        f"config.{key} is {old.get(key, 'absent')!r} there and {new.get(key, 'absent')!r} here"
+        for key in sorted(old.keys() | new.keys())
+        if key not in FREE_KEYS and old.get(key) != new.get(key)
+    ]
+    if dataset != dataset_sha256:
+        differences.append(f"the dataset is {dataset[:12]} there and {dataset_sha256[:12]} here")
+    if differences:
+        raise InputError(
+            f"{workdir}: holds another run: {'; '.join(differences)}; "
+            "use another --workdir, or the same settings to go on"
+        )
+    return True
+
+
 def claim_workdir(workdir: Path, config: ConfigDict, dataset_sha256: str) -> None:
     """Writes config.json into a new workdir, or checks that an old one belongs to this run.
 
-    Raises InputError naming every difference; nothing is overwritten.
+    Raises InputError as `check_workdir`; nothing is overwritten.
     """
-    path = workdir / "config.json"
-    mine = json.loads(json.dumps(config.to_dict()))  # tuples become lists, as in the file
-    if path.exists():
-        try:
-            saved = json.loads(path.read_text())
-            theirs, dataset = saved["config"], saved["dataset_sha256"]
-        except (ValueError, KeyError, TypeError) as fault:
-            raise InputError(f"{path}: not readable ({fault}); use another --workdir") from None
-        old, new = flatten(theirs), flatten(mine)
-        differences = [
-            f"config.{key} is {old.get(key, 'absent')!r} there and {new.get(key, 'absent')!r} here"
-            for key in sorted(old.keys() | new.keys())
-            if key not in FREE_KEYS and old.get(key) != new.get(key)
-        ]
-        if dataset != dataset_sha256:
-            differences.append(
-                f"the dataset is {dataset[:12]} there and {dataset_sha256[:12]} here"
-            )
-        if differences:
-            raise InputError(
-                f"{workdir}: holds another run: {'; '.join(differences)}; "
-                "use another --workdir, or the same settings to go on"
-            )
+    if check_workdir(workdir, config, dataset_sha256):
         return
     workdir.mkdir(parents=True, exist_ok=True)
-    text = json.dumps({"config": mine, "dataset_sha256": dataset_sha256}, indent=1)
+    path = workdir / "config.json"
+    text = json.dumps({"config": _as_json(config), "dataset_sha256": dataset_sha256}, indent=1)
     beside = path.with_suffix(".tmp")
     beside.write_text(text + "\n")
     beside.rename(path)
+
+
+def _as_json(config: ConfigDict) -> Any:
+    return json.loads(json.dumps(config.to_dict()))  # tuples become lists, as in the file

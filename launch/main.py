@@ -4,8 +4,8 @@
     python -m launch.main --config=FILE --workdir=DIR --mode=evaluate
 
 A workdir that holds the same run goes on from its newest checkpoint. Ctrl-C and SIGTERM save
-first. Exit codes: 0 done, 1 the loss was not finite, 2 bad input, 130 or 143 stopped by Ctrl-C or
-SIGTERM after saving (start the same command again to go on).
+first. Exit codes: 0 done, 1 a loss or a score was not finite, 2 bad input, 130 or 143 stopped by
+Ctrl-C or SIGTERM after saving (start the same command again to go on).
 """
 
 from __future__ import annotations
@@ -23,7 +23,10 @@ from launch.config import take_config
 
 
 def main(argv: Sequence[str]) -> int:
-    """Runs the command; returns the exit code. Raises InputError for bad input."""
+    """Runs the command; returns the exit code.
+
+    Raises InputError for bad input, FloatingPointError when a loss or a score is not finite.
+    """
     values = flags.FlagValues()
     flags.DEFINE_string(
         "config", None, "config file, FILE[:arg]; its keys are --config.KEY", flag_values=values

@@ -19,19 +19,19 @@ from common.data.dataset import Dataset
 from common.data.folder import load_dataset
 from common.data.timeline import Timeline, build_timeline
 from common.errors import InputError
+from common.ranking.metrics import METRICS
 from common.ranking.protocols import make_evaluator, make_validator
 from common.ranking.ranks import write_ranks
 from common.ranking.report import find_problems, format_report
 from common.ranking.results import build_results, write_results
 from common.ranking.rows import choose_rows
 from common.ranking.sanity import merge_ranks, rank_baselines
-from common.training.divergence import TrainingDiverged
 from common.training.loop import train
 from common.training.mesh import make_mesh, put_batch
 from common.training.restore import load_trained
 from common.training.settings import TrainSettings
 from common.training.task import Constants, Params, Stage, Task
-from launch.config import claim_workdir
+from launch.config import check_workdir, claim_workdir
 from launch.evidence import weigh_evidence
 
 METHODS = {"lcr": "lcr_jax"}
@@ -42,7 +42,8 @@ def run_method(
 ) -> int:
     """Trains (mode "train") and evaluates one method; writes results.json and ranks.parquet.
 
-    Returns the exit code of the command. Raises InputError for bad input.
+    Returns the exit code of the command. Raises InputError for bad input, FloatingPointError when
+    a loss or a score is not finite.
     """
     started = time.time()
     use_compilation_cache()
@@ -52,8 +53,10 @@ def run_method(
     task = build_task(config, dataset)
     if mode == "evaluate" and not (workdir / "config.json").exists():
         raise InputError(f"{workdir}: no run to evaluate; train first, or give another --workdir")
-    claim_workdir(workdir, config, dataset.sha256)
+    check_workdir(workdir, config, dataset.sha256)
     timeline = build_timeline(dataset.rec, dataset.search, dataset.n_users, dataset.history_order)
+    for served in task.tasks:  # nothing to rank: better known now than after training
+        choose_rows(dataset, timeline, served, "test", task.view.min_history)
     mesh = make_mesh(jax.devices()[:1])
     fingerprint = {"method": config.method, "dataset": dataset.sha256, "split": dataset.split}
     trained_rate = None
@@ -65,12 +68,11 @@ def run_method(
                 dataset, timeline, stage.view, stage.batch_size, config.seed, stage.epochs
             )
 
-        stop_metrics = [stage.stopping.metric for stage in task.stages]
         validate = make_validator(
             task,
             dataset,
             timeline,
-            protocols=choose_protocols(stop_metrics),
+            protocols=choose_protocols(task),
             batch_size=config.eval.batch_size,
             filter_seen=config.eval.filter_seen,
             put_batch=lambda batch: put_batch(mesh, batch),
@@ -81,20 +83,17 @@ def run_method(
             log_every=config.train.log_every_steps,
             tensorboard=tensorboard,
         )
-        try:
-            result = train(
-                task,
-                open_source,
-                validate,
-                settings,
-                workdir,
-                config.seed,
-                mesh,
-                fingerprint=fingerprint,
-            )
-        except TrainingDiverged as error:
-            print(f"error: {error}", file=sys.stderr)
-            return 1
+        claim_workdir(workdir, config, dataset.sha256)  # bad input has left nothing behind so far
+        result = train(
+            task,
+            open_source,
+            validate,
+            settings,
+            workdir,
+            config.seed,
+            mesh,
+            fingerprint=fingerprint,
+        )
         if result.interrupted:
             print(
                 f"{result.interrupted}: saved at step {result.global_step}; "
@@ -191,15 +190,26 @@ def build_task(config: Any, dataset: Dataset) -> Task:
     return task
 
 
-def choose_protocols(metrics: list[str]) -> list[str]:
-    """The protocols that metrics named "task/protocol/metric" need."""
-    for metric in metrics:
-        if len(metric.split("/")) != 3:
+def choose_protocols(task: Task) -> list[str]:
+    """The protocols of the metrics that the stages are judged by, as "task/protocol/metric".
+
+    Raises InputError for a metric that validation will not have.
+    """
+    protocols = set()
+    for metric in (stage.stopping.metric for stage in task.stages):
+        if metric.count("/") != 2:
             raise InputError(
                 f"config.train.metric: {metric!r} is not of the form task/protocol/metric, "
                 "such as rec/full/NDCG@10"
             )
-    return sorted({metric.split("/")[1] for metric in metrics})
+        served, protocol, name = metric.split("/")
+        if name not in METRICS or served not in (*task.tasks, "mean"):
+            known = [f"{served}/{protocol}/{name}" for served in task.tasks for name in METRICS]
+            raise InputError(
+                f"config.train.metric: no metric {metric!r}; use one of {', '.join(known)}"
+            )
+        protocols.add(protocol)
+    return sorted(protocols)
 
 
 def describe(task: Task, dataset: Dataset, workdir: Path) -> str:

@@ -17,6 +17,8 @@ CHOICES = {
     "model.evidence_mode": ("log", "off"),
     "loss.recommendation": ("bce", "sampled_softmax", "softmax"),
     "train.negative_sampling": ("popularity", "uniform"),
+    "train.schedule": ("constant", "cosine"),
+    "train.schedule": ("constant", "cosine"),
 }
 
 

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 WATCHED = ("loss", "grad_norm", "update_norm", "param_norm")
 
 
-class TrainingDiverged(Exception):
+class TrainingDiverged(FloatingPointError):
     """A loss, a norm or the stopping metric is not finite; the message names it and the step."""
 
 

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
+import jax
 import pytest
 
 from launch import main as train_command
@@ -23,6 +27,25 @@ class Outcome(NamedTuple):
     err: str
 
 
+@contextmanager
+def compile_quickly() -> Iterator[None]:
+    """Programs compile twice as fast and run slower, here and in processes started inside."""
+    before = jax.config.jax_disable_most_optimizations
+    jax.config.update("jax_disable_most_optimizations", True)
+    os.environ["JAX_DISABLE_MOST_OPTIMIZATIONS"] = "1"
+    try:
+        yield
+    finally:
+        jax.config.update("jax_disable_most_optimizations", before)
+        del os.environ["JAX_DISABLE_MOST_OPTIMIZATIONS"]
+
+
+@pytest.fixture
+def quick():
+    with compile_quickly():
+        yield
+
+
 @pytest.fixture(scope="session")
 def tiny(tmp_path_factory):
     """The folder of the tiny synthetic dataset."""
@@ -35,7 +58,8 @@ def tiny(tmp_path_factory):
 def finished(tiny, tmp_path_factory):
     """A workdir in which the tiny config has been trained and evaluated."""
     workdir = tmp_path_factory.mktemp("runs") / "finished"
-    assert train_command.main(arguments(tiny, workdir)) == 0
+    with compile_quickly():
+        assert train_command.main(arguments(tiny, workdir)) == 0
     return workdir
 
 
@@ -50,7 +74,7 @@ def arguments(data: Path, workdir: Path, *more: str) -> list[str]:
 
 
 @pytest.fixture
-def run(tiny, capsys):
+def run(tiny, quick, capsys):
     """run(workdir, *flags, data=...) -> Outcome of `launch.main`."""
 
     def call(workdir: Path, *more: str, data: Path = tiny) -> Outcome:

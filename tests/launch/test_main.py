@@ -14,6 +14,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from common.data.folder import PrepareSettings, write_dataset
+from common.data.readers.synthetic import generate
 from common.ranking.ranks import read_ranks
 from common.ranking.results import read_results, recompute_values, validate_results
 
@@ -64,6 +66,24 @@ def test_results_can_be_recomputed_from_the_ranks(finished):
             np.testing.assert_allclose(again["rec"][protocol][name], entry["value"], atol=1e-12)
 
 
+def contents(folder):
+    return {str(p): p.stat().st_mtime_ns for p in sorted(folder.rglob("*")) if p.is_file()}
+
+
+def test_a_workdir_of_another_run_is_refused_and_left_alone(finished, run, tmp_path):
+    write_dataset(tmp_path / "other", generate("tiny", seed=1), PrepareSettings())
+    before = contents(finished)
+    for outcome, difference in (
+        (run(finished, "--config.reasoner.steps=1"), "config.reasoner.steps is 2 there and 1 here"),
+        (run(finished, data=tmp_path / "other"), "the dataset is "),
+    ):
+        assert outcome.code == 2
+        (line,) = outcome.err.splitlines()
+        assert line.startswith(f"error: {finished}: holds another run: {difference}")
+        assert "use another --workdir" in line
+    assert contents(finished) == before
+
+
 def test_the_same_command_again_and_evaluation_alone_agree(finished, run, tmp_path):
     workdir = tmp_path / "copy"
     shutil.copytree(finished, workdir)
@@ -80,8 +100,16 @@ def test_the_same_command_again_and_evaluation_alone_agree(finished, run, tmp_pa
     "flags",
     [
         ["--config.reasoner.steps=0"],
-        ["--config.model.scorer=dot", "--config.loss.recommendation=softmax"],
-        ["--config.loss.recommendation=sampled_softmax", "--config.model.encoder=grounded"],
+        [
+            "--config.model.scorer=dot",
+            "--config.loss.recommendation=softmax",
+            "--config.reasoner.steps=1",
+        ],
+        [
+            "--config.loss.recommendation=sampled_softmax",
+            "--config.model.encoder=grounded",
+            "--config.reasoner.steps=1",
+        ],
     ],
     ids=["no reasoning", "softmax", "sampled softmax"],
 )
@@ -104,7 +132,7 @@ def test_a_checkpoint_cut_short_is_replaced_by_the_previous_one(finished, run, t
     assert lasting(workdir) == lasting(finished)
 
 
-def test_stopped_by_sigterm_and_started_again_equals_uninterrupted(tiny, finished, tmp_path):
+def test_stopped_by_sigterm_and_started_again_equals_uninterrupted(tiny, finished, quick, tmp_path):
     workdir = tmp_path / "run"
     words = [
         sys.executable,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 import re
 import shutil
 
@@ -10,6 +11,7 @@ import numpy as np
 import pytest
 
 from common.data.folder import PrepareSettings, write_dataset
+from common.data.hashing import array_sha256
 from common.data.readers.synthetic import generate
 from common.errors import InputError
 from launch import main as train_command
@@ -25,25 +27,6 @@ def only_line(outcome):
     return lines[0]
 
 
-def contents(folder):
-    return {str(p): p.stat().st_mtime_ns for p in sorted(folder.rglob("*")) if p.is_file()}
-
-
-def test_a_workdir_of_another_config_is_refused(finished, run):
-    before = contents(finished)
-    line = only_line(run(finished, "--config.reasoner.steps=1"))
-    assert "config.reasoner.steps is 2 there and 1 here" in line
-    assert "another --workdir" in line
-    assert contents(finished) == before
-
-
-def test_a_workdir_of_another_dataset_is_refused(finished, run, tmp_path):
-    write_dataset(tmp_path / "other", generate("tiny", seed=1), PrepareSettings())
-    before = contents(finished)
-    assert "the dataset is " in only_line(run(finished, data=tmp_path / "other"))
-    assert contents(finished) == before
-
-
 @pytest.mark.parametrize(
     ("flag", "message"),
     [
@@ -51,6 +34,8 @@ def test_a_workdir_of_another_dataset_is_refused(finished, run, tmp_path):
         ("--config.data.rec_lenght=3", "did you mean config.data.rec_length?"),
         ("--config.train.metric=rec/uniform99/NDCG@5", "no protocol uniform99"),
         ("--config.train.metric=NDCG@5", "not of the form task/protocol/metric"),
+        ("--config.train.metric=rec/full/NDCG/10", "not of the form task/protocol/metric"),
+        ("--config.train.metric=search/full/NDCG@10", "no metric 'search/full/NDCG@10'"),
         ("--config.train.schedule=linear", "linear"),
         ("--config.data.split=by_user", "by_user"),
         ("--config.method=lrc", "did you mean lcr?"),
@@ -59,11 +44,13 @@ def test_a_workdir_of_another_dataset_is_refused(finished, run, tmp_path):
 )
 def test_bad_flags_are_named(flag, message, run, tmp_path):
     assert message in only_line(run(tmp_path / "run", flag))
+    assert not (tmp_path / "run").exists()  # the same workdir will do for the mended command
 
 
 def test_an_unknown_metric_lists_those_there_are(run, tmp_path):
     line = only_line(run(tmp_path / "run", "--config.train.metric=rec/full/NDCG@7"))
     assert "rec/full/NDCG@10" in line
+    assert not (tmp_path / "run").exists()
 
 
 def test_missing_folders_are_named(run, tmp_path, capsys):
@@ -77,6 +64,29 @@ def test_nothing_to_rank_is_named(tiny, run, tmp_path):
     """Targets with too little history are not ranked; here that leaves none."""
     line = only_line(run(tmp_path / "run", "--config.data.min_history=1000"))
     assert "1000" in line
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize("part", ["train", "valid", "test"])
+def test_an_empty_part_is_named_before_training(part, tiny, run, tmp_path):
+    data = tmp_path / "data"
+    shutil.copytree(tiny, data)
+    manifest = json.loads((data / "dataset.json").read_text())
+    split = "leave_one_out_joint"
+    empty(data / f"split/{split}/rec_{part}.npy", manifest["splits"][split]["files"])
+    for name, files in manifest["candidates"][split].items():
+        if f"rec_{part}" in files:
+            empty(data / f"cand/{split}.{name}/rec_{part}.npy", files)
+    (data / "dataset.json").write_text(json.dumps(manifest))
+    assert f"rec_{part}: no row with" in only_line(run(tmp_path / "run", data=data))
+    assert not (tmp_path / "run/metrics.jsonl").exists()
+
+
+def empty(file, entries):
+    """Leaves no row in an array of a dataset folder; entries: its part of the manifest."""
+    array = np.load(file)[:0]
+    np.save(file, array)
+    entries[file.stem] |= {"rows": 0, "sha256": array_sha256(array)}
 
 
 def test_a_dataset_without_items_is_refused(tmp_path):
@@ -99,8 +109,7 @@ def test_a_loss_that_is_not_finite_names_its_step(run, tmp_path):
     outcome = run(
         tmp_path / "run",
         "--config.train.learning_rate=1e30",
-        "--config.train.plateau_patience=0",
-        "--config.train.epochs=5",
+        "--config.reasoner.steps=0",
     )
     assert outcome.code == 1, outcome.err
     assert re.search(r"error: .*step \d+", outcome.err), outcome.err
