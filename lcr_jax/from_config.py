@@ -18,7 +18,6 @@ CHOICES = {
     "loss.recommendation": ("bce", "sampled_softmax", "softmax"),
     "train.negative_sampling": ("popularity", "uniform"),
     "train.schedule": ("constant", "cosine"),
-    "train.schedule": ("constant", "cosine"),
 }
 
 

@@ -2,13 +2,9 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
-import jax
 import pytest
 
 from launch import main as train_command
@@ -27,25 +23,6 @@ class Outcome(NamedTuple):
     err: str
 
 
-@contextmanager
-def compile_quickly() -> Iterator[None]:
-    """Programs compile twice as fast and run slower, here and in processes started inside."""
-    before = jax.config.jax_disable_most_optimizations
-    jax.config.update("jax_disable_most_optimizations", True)
-    os.environ["JAX_DISABLE_MOST_OPTIMIZATIONS"] = "1"
-    try:
-        yield
-    finally:
-        jax.config.update("jax_disable_most_optimizations", before)
-        del os.environ["JAX_DISABLE_MOST_OPTIMIZATIONS"]
-
-
-@pytest.fixture
-def quick():
-    with compile_quickly():
-        yield
-
-
 @pytest.fixture(scope="session")
 def tiny(tmp_path_factory):
     """The folder of the tiny synthetic dataset."""
@@ -58,8 +35,7 @@ def tiny(tmp_path_factory):
 def finished(tiny, tmp_path_factory):
     """A workdir in which the tiny config has been trained and evaluated."""
     workdir = tmp_path_factory.mktemp("runs") / "finished"
-    with compile_quickly():
-        assert train_command.main(arguments(tiny, workdir)) == 0
+    assert train_command.main(arguments(tiny, workdir)) == 0
     return workdir
 
 
@@ -74,7 +50,7 @@ def arguments(data: Path, workdir: Path, *more: str) -> list[str]:
 
 
 @pytest.fixture
-def run(tiny, quick, capsys):
+def run(tiny, capsys):
     """run(workdir, *flags, data=...) -> Outcome of `launch.main`."""
 
     def call(workdir: Path, *more: str, data: Path = tiny) -> Outcome:
