@@ -33,7 +33,7 @@ def raw(tmp_path_factory):
     return folder
 
 
-def test_prepare_audit_train_evaluate(raw, quick, tmp_path, capsys):
+def test_prepare_audit_train_evaluate(raw, tmp_path, capsys):
     data, workdir = tmp_path / "beauty", tmp_path / "run"
     words = ["--source=amazon_2014", f"--raw={raw}", f"--out={data}", "--category=Beauty"]
     assert prepare.main([*words, "--negatives=49"]) == 0

@@ -132,7 +132,7 @@ def test_a_checkpoint_cut_short_is_replaced_by_the_previous_one(finished, run, t
     assert lasting(workdir) == lasting(finished)
 
 
-def test_stopped_by_sigterm_and_started_again_equals_uninterrupted(tiny, finished, quick, tmp_path):
+def test_stopped_by_sigterm_and_started_again_equals_uninterrupted(tiny, finished, tmp_path):
     workdir = tmp_path / "run"
     words = [
         sys.executable,
