@@ -55,8 +55,11 @@ class Encoder(nn.Module):
         small = nn.initializers.normal(0.02)
         null = self.param("null_event", small, (s.width,))
         kinds = self.param("event_type", small, (2, s.width))
-        # Pads have rank M + N, one row beyond the real positions; they are masked anyway.
-        places = nn.Embed(s.rec_length + s.search_length + 1, s.width, embedding_init=small)(order)
+        count = s.places or s.rec_length + s.search_length
+        # Pads get the row beyond the real places or the oldest one; they are masked anyway.
+        table = nn.Embed(count + 1, s.width, embedding_init=small)
+        oldest = count if count == s.rec_length + s.search_length else count - 1
+        places = table(jnp.minimum(order, oldest))
         rec = rec + kinds[0] + places[:, :length]
         search = search + kinds[1] + places[:, length:]
         # The null slot stays in the memory so that no softmax is ever empty. Without the null
@@ -130,7 +133,7 @@ class Intent(nn.Module):
     """The recommendation intent r_0 [B, D] ("first identify the intent"; the formula is ours).
 
     LN(W [mean of rec ; newest rec ; mean of searches and null] + user). With the `grounded` encoder
-    the searches are left out: they come in through the reasoning alone.
+    the mean of the searches is left out: they come in through the reasoning alone, if there is any.
     """
 
     settings: ModelSettings
@@ -141,7 +144,7 @@ class Intent(nn.Module):
         newest = jax.nn.one_hot(ranks.argmin(axis=1), ranks.shape[1]) * memory.rec_mask
         last = jnp.einsum("bm,bmd->bd", newest, memory.rec)
         parts = [masked_mean(memory.rec, memory.rec_mask), last]
-        if self.settings.encoder != "grounded":
+        if self.settings.encoder != "grounded" or self.settings.steps == 0:
             parts.append(masked_mean(memory.search, memory.search_mask))
         state = nn.Dense(self.settings.width)(jnp.concatenate(parts, axis=-1))
         return nn.LayerNorm()(state if user is None else state + user)

@@ -42,6 +42,7 @@ def build_task(config: Any, dataset: Dataset) -> Task:
         n_users=dataset.n_users,
         rec_length=data.rec_length,
         search_length=data.search_length,
+        places=model.places,
         width=model.width,
         heads=model.heads,
         layers=model.layers,

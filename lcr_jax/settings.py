@@ -18,6 +18,9 @@ class ModelSettings:
     n_users: int
     rec_length: int
     search_length: int
+    # Rows of the recency table; 0 = rec_length + search_length. A trained model that is to read
+    # longer histories keeps its own: older events share the oldest row.
+    places: int = 0
     width: int = 64
     heads: int = 2
     layers: int = 1

@@ -29,6 +29,7 @@ def get_config(arg: str = "") -> ConfigDict:
     config.model.layers = 1
     config.model.dropout = 0.1
     config.model.encoder = "merged"  # or grounded (evidence is the only way in for searches), dual
+    config.model.places = 0  # rows of the recency table; 0 = rec_length + search_length
     config.model.user = False  # an embedding per user
     config.model.categories = True  # category embeddings beside item ids, where there are any
     config.model.scorer = "dot_mlp"  # or dot
