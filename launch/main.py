@@ -2,6 +2,7 @@
 
     python -m launch.main --config=FILE[:arg] [--config.KEY=VALUE ...] --workdir=DIR
     python -m launch.main --config=FILE --workdir=DIR --mode=evaluate
+    python -m launch.main --config=FILE --workdir=DIR --mode=explain --users=ID,ID,...
 
 A workdir that holds the same run goes on from its newest checkpoint. Ctrl-C and SIGTERM save
 first. Exit codes: 0 done, 1 a loss or a score was not finite, 2 bad input, 130 or 143 stopped by
@@ -35,8 +36,14 @@ def main(argv: Sequence[str]) -> int:
     flags.DEFINE_enum(
         "mode",
         "train",
-        ["train", "evaluate"],
-        "train (then evaluate), or evaluate the best checkpoint",
+        ["train", "evaluate", "explain"],
+        "train (then evaluate); or evaluate the best checkpoint; or explain what it does for users",
+        flag_values=values,
+    )
+    flags.DEFINE_string(
+        "users",
+        None,
+        "for explain: raw ids of the dataset's source, or #17 for its dense id 17",
         flag_values=values,
     )
     flags.DEFINE_bool("strict", False, "exit 1 when a sanity check fails", flag_values=values)
@@ -47,8 +54,14 @@ def main(argv: Sequence[str]) -> int:
     parse_flags(values, rest, __doc__)
     if not values.workdir:
         raise InputError("--workdir: missing; give a folder for this run, such as runs/demo")
+    if (values.users is not None) != (values.mode == "explain"):
+        raise InputError("--users: goes with --mode=explain, as in --mode=explain --users=ID,ID")
     # XLA's CPU client logs at start and when preempted; what matters is printed by the run.
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    if values.mode == "explain":
+        from launch.explain import explain_run
+
+        return explain_run(config, Path(values.workdir).resolve(), values.users)
     from launch.run import run_method  # imports jax, which --help and bad flags need not wait for
 
     return run_method(

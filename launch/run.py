@@ -14,9 +14,10 @@ from typing import Any
 import jax
 import numpy as np
 
-from common.data.batches import evaluation_source, training_source
+from common.data.batches import Batch, evaluation_source, training_source
 from common.data.dataset import Dataset
 from common.data.folder import load_dataset
+from common.data.sequences import sequence_source
 from common.data.timeline import Timeline, build_timeline
 from common.errors import InputError
 from common.ranking.metrics import METRICS
@@ -30,11 +31,13 @@ from common.training.loop import train
 from common.training.mesh import make_mesh, put_batch
 from common.training.restore import load_trained
 from common.training.settings import TrainSettings
+from common.training.start import check_start
+from common.training.step import init_params, place_key
 from common.training.task import Constants, Params, Stage, Task
 from launch.config import check_workdir, claim_workdir
 from launch.evidence import weigh_evidence
 
-METHODS = {"lcr": "lcr_jax"}
+METHODS = {"lcr": "lcr_jax", "sasrec": "baselines_jax", "item_knn": "baselines_jax"}
 
 
 def run_method(
@@ -42,6 +45,7 @@ def run_method(
 ) -> int:
     """Trains (mode "train") and evaluates one method; writes results.json and ranks.parquet.
 
+    A method without stages has nothing to train and is evaluated in either mode.
     Returns the exit code of the command. Raises InputError for bad input, FloatingPointError when
     a loss or a score is not finite.
     """
@@ -60,11 +64,16 @@ def run_method(
     mesh = make_mesh(jax.devices()[:1])
     fingerprint = {"method": config.method, "dataset": dataset.sha256, "split": dataset.split}
     trained_rate = None
-    if mode == "train":
+    if not task.stages:
+        claim_workdir(workdir, config, dataset.sha256)
+        batch = put_batch(mesh, take_batch(task, dataset, timeline))
+        params, constants = init_params(task, place_key(config.seed, "init", mesh), batch, mesh)
+    elif mode == "train":
         print(describe(task, dataset, workdir), file=sys.stderr)
 
         def open_source(stage: Stage) -> Any:
-            return training_source(
+            open_view = sequence_source if stage.view.packed else training_source
+            return open_view(
                 dataset, timeline, stage.view, stage.batch_size, config.seed, stage.epochs
             )
 
@@ -83,6 +92,9 @@ def run_method(
             log_every=config.train.log_every_steps,
             tensorboard=tensorboard,
         )
+        if task.start and not (Path(task.start) / "results.json").exists():
+            raise InputError(f"{task.start}: not a finished run; let it finish, or start elsewhere")
+        check_start(task, take_batch(task, dataset, timeline), fingerprint)
         claim_workdir(workdir, config, dataset.sha256)  # bad input has left nothing behind so far
         result = train(
             task,
@@ -112,15 +124,20 @@ def run_method(
             file=sys.stderr,
         )
     else:
-        rows = dataset.rows[task.tasks[0], "test"][:1]
-        batch = evaluation_source(dataset, timeline, task.view, rows, 2)[0]
-        params, constants, _ = load_trained(task, batch, workdir, config.seed, mesh)
+        shapes = take_batch(task, dataset, timeline)
+        params, constants, _ = load_trained(task, shapes, workdir, config.seed, mesh)
     results = evaluate_method(
         config, task, dataset, timeline, params, constants, workdir, trained_rate, started
     )
     print(format_report(results))
     print(f"results: {workdir / 'results.json'}", file=sys.stderr)
     return 1 if strict and find_problems(results) else 0
+
+
+def take_batch(task: Task, dataset: Dataset, timeline: Timeline) -> Batch:
+    """A small batch of the task's view, for shapes."""
+    rows = dataset.rows[task.tasks[0], "test"][:1]
+    return evaluation_source(dataset, timeline, task.view, rows, 2)[0]
 
 
 def evaluate_method(
@@ -171,7 +188,7 @@ def evaluate_method(
         wall_seconds=time.time() - started,
         train_examples_per_second=train_examples_per_second,
         method=task.name,
-        stage=task.stages[-1].name,
+        stage=task.stages[-1].name if task.stages else None,
         parameters=sum(int(np.prod(leaf.shape)) for leaf in jax.tree.leaves(params)),
         evidence=evidence,
     )

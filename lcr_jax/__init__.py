@@ -11,12 +11,13 @@ if TYPE_CHECKING:
 __all__ = ["build"]
 
 
-def build(config: Any, dataset: Dataset) -> Task:
+def build(config: Any, dataset: Dataset, read_step: int = -1) -> Task:
     """The LCR task of a configuration (the keys of `lcr_jax/configs/base.py`) on a dataset.
 
+    read_step: for studies of a trained model, the step k in 0..K whose state is scored; -1 = K
     Raises InputError naming the config key that cannot be.
     """
     # Imported here: reading a config file must not start jax.
     from lcr_jax.from_config import build_task
 
-    return build_task(config, dataset)
+    return build_task(config, dataset, read_step)

@@ -13,6 +13,7 @@ import jax
 import jax.numpy as jnp
 from flax import linen as nn
 
+from common.nn.dense import Dense
 from lcr_jax.settings import ModelSettings
 
 table_init = nn.initializers.xavier_normal()
@@ -33,8 +34,8 @@ class Embedding(nn.Module):
         self.word = nn.Embed(s.n_tokens + 1, s.width, embedding_init=table_init)
         if s.n_categories:
             self.category = nn.Embed(s.n_categories + 1, s.width, embedding_init=table_init)
-        self.item_map = nn.Dense(s.width)
-        self.query_map = nn.Dense(s.width)
+        self.item_map = Dense(s.width)
+        self.query_map = Dense(s.width)
 
     def items(self, ids: jax.Array, constants: Mapping[str, jax.Array]) -> jax.Array:
         """Item vectors [..., D] of ids int32 [...]: tanh(W [id ; mean of categories])."""

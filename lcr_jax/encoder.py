@@ -13,7 +13,9 @@ import jax.numpy as jnp
 from flax import linen as nn
 
 from common.nn.attention import MultiHeadAttention, TransformerLayer, masked_mean
+from common.nn.dropout import Dropout
 from lcr_jax.settings import ModelSettings
+from lcr_jax.support import Support
 
 
 class Memory(NamedTuple):
@@ -23,6 +25,8 @@ class Memory(NamedTuple):
     rec_mask: jax.Array  # bool [B, M]
     search: jax.Array  # [B, N + 1, D]; index 0 is the null event "nothing useful"
     search_mask: jax.Array  # bool [B, N + 1]; index 0 is always visible
+    event: jax.Array  # [B, N + 1, D]: searches before the encoder; the null event is zeros
+    support: jax.Array | None = None  # float32 [B, N + 1]: prior of the evidence, see `Support`
 
 
 class Encoder(nn.Module):
@@ -60,6 +64,11 @@ class Encoder(nn.Module):
         table = nn.Embed(count + 1, s.width, embedding_init=small)
         oldest = count if count == s.rec_length + s.search_length else count - 1
         places = table(jnp.minimum(order, oldest))
+        event = jnp.pad(search, ((0, 0), (1, 0), (0, 0)))
+        support = None
+        if s.support and s.steps:
+            rank = order[:, :length]
+            support = Support(s.width, name="support")(rec, rec_mask, rank, search)
         rec = rec + kinds[0] + places[:, :length]
         search = search + kinds[1] + places[:, length:]
         # The null slot stays in the memory so that no softmax is ever empty. Without the null
@@ -69,11 +78,12 @@ class Encoder(nn.Module):
         )
         search = jnp.concatenate([jnp.broadcast_to(null, (batch, 1, s.width)), search], axis=1)
         search_mask = jnp.concatenate([visible, search_mask], axis=1)
-        drop = nn.Dropout(s.dropout, deterministic=deterministic)
+        drop = Dropout(s.dropout, deterministic=deterministic)
         rec, search = drop(rec), drop(search)
         encode = self._cross if s.encoder == "dual" else self._merge
         rec, search = encode(rec, rec_mask, search, search_mask, deterministic)
-        return Memory(rec * rec_mask[..., None], rec_mask, search, search_mask)
+        rec = rec * rec_mask[..., None]
+        return Memory(rec, rec_mask, search, search_mask, event, support)
 
     def _merge(
         self,

@@ -8,7 +8,9 @@ from common.data.dataset import Dataset
 from common.data.view import View
 from common.errors import InputError
 from common.training.task import Optimizer, Stopping, Task
-from lcr_jax.settings import LossSettings, ModelSettings
+from lcr_jax.rewards import REWARDS
+from lcr_jax.second import LOSSES, RATES
+from lcr_jax.settings import LossSettings, ModelSettings, SecondSettings
 from lcr_jax.task import join_levels, make_task
 
 CHOICES = {
@@ -18,10 +20,14 @@ CHOICES = {
     "loss.recommendation": ("bce", "sampled_softmax", "softmax"),
     "train.negative_sampling": ("popularity", "uniform"),
     "train.schedule": ("constant", "cosine"),
+    "second.kind": ("none", *LOSSES),
+    "second.train": tuple(RATES),
+    "second.reward": tuple(REWARDS),
+    "second.ranking_loss": ("approx_ndcg", "softmax"),
 }
 
 
-def build_task(config: Any, dataset: Dataset) -> Task:
+def build_task(config: Any, dataset: Dataset, read_step: int = -1) -> Task:
     """See `lcr_jax.build`."""
     _check(config)
     data, model, train = config.data, config.model, config.train
@@ -30,6 +36,7 @@ def build_task(config: Any, dataset: Dataset) -> Task:
         rec_length=data.rec_length,
         search_length=data.search_length,
         clicks=data.clicks,
+        searches=data.searches,
         min_history=data.min_history,
         negatives=train.negatives,
         negative_sampling=train.negative_sampling,
@@ -52,8 +59,10 @@ def build_task(config: Any, dataset: Dataset) -> Task:
         scorer=model.scorer,
         evidence_mode=model.evidence_mode,
         steps=config.reasoner.steps,
+        read_step=read_step,
         gate=config.reasoner.gate,
         null_event=config.reasoner.null_event,
+        support=config.reasoner.support,
         reground=config.reasoner.reground,
     )
     optimizer = Optimizer(
@@ -71,8 +80,21 @@ def build_task(config: Any, dataset: Dataset) -> Task:
         plateau_floor=train.plateau_floor,
     )
     loss = LossSettings(**config.loss.to_dict())
+    second = None
+    if config.second.kind != "none":
+        keys = {key: value for key, value in config.second.to_dict().items() if key != "start"}
+        second = SecondSettings(**keys, anchor_negatives=train.negatives)
     return make_task(
-        settings, loss, view, train.batch_size, train.epochs, optimizer, stopping, dataset
+        settings,
+        loss,
+        view,
+        train.batch_size,
+        train.epochs,
+        optimizer,
+        stopping,
+        dataset,
+        second,
+        config.second.start,
     )
 
 
@@ -91,6 +113,13 @@ def _check(config: Any) -> None:
         "reasoner.steps": 0,
         "train.batch_size": 1,
         "train.epochs": 1,
+        "second.epochs": 1,
+        "second.rollouts": 2,
+        "second.negatives": 1,
+        "second.in_batch": 0,
+        "second.learning_rate": 0.0,
+        "second.kl_weight": 0.0,
+        "second.anchor_weight": 0.0,
     }.items():
         group, name = key.split(".")
         if config[group][name] < least:
@@ -108,4 +137,33 @@ def _check(config: Any) -> None:
     if config.loss.recommendation != "softmax" and config.train.negatives < 1:
         raise InputError(
             f"config.train.negatives: {config.loss.recommendation} needs at least 1; set it to 4"
+        )
+    _check_second(config.second, config.reasoner.steps)
+
+
+def _check_second(second: Any, steps: int) -> None:
+    if second.kind == "none":
+        if second.start:
+            raise InputError(
+                f"config.second.start = {second.start}: there is no second stage; set "
+                f"config.second.kind to {' or '.join(LOSSES)}"
+            )
+        return
+    if steps == 0 and second.kind in ("reinforce", "likelihood", "noise"):
+        raise InputError(
+            f"config.second.kind: {second.kind} needs reasoning steps, and config.reasoner.steps "
+            "is 0; set it to 1 or more, or use more or ranking"
+        )
+    if steps == 0 and second.train == "reasoner":
+        raise InputError(
+            "config.second.train: there is no reasoner to train, config.reasoner.steps is 0; "
+            "set config.second.train=all"
+        )
+    for key in ("noise", "temperature", "eval_every_epochs"):
+        if second[key] <= 0:
+            raise InputError(f"config.second.{key} = {second[key]}: must be above 0")
+    if not 0 < second.clip_low <= 1 <= second.clip_high:
+        raise InputError(
+            f"config.second.clip_low = {second.clip_low}, clip_high = {second.clip_high}: "
+            "the ratio 1 must lie between them; use 0.8 and 1.28"
         )

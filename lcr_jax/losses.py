@@ -8,44 +8,24 @@ from __future__ import annotations
 
 import jax
 import jax.numpy as jnp
-import optax
 
 from common.nn.attention import NEGATIVE
+from common.nn.losses import (
+    binary_cross_entropy,
+    catalogue_softmax,
+    masked_average,
+    sampled_softmax,
+)
 
-
-def masked_average(values: jax.Array, mask: jax.Array) -> jax.Array:
-    """Mean of values [...] over the entries that mask [...] keeps; 0 where none is kept."""
-    weights = mask.astype(jnp.float32)
-    return (values * weights).sum() / jnp.maximum(weights.sum(), 1.0)
-
-
-def binary_cross_entropy(scores: jax.Array, valid: jax.Array) -> jax.Array:
-    """Binary cross-entropy of logits [B, C], positive in column 0, over rows with valid [B].
-
-    Source: UniSAR and GSERec use 1 positive and 4 negatives (there behind a sigmoid).
-    """
-    labels = jnp.zeros_like(scores).at[:, 0].set(1.0)
-    losses = optax.sigmoid_binary_cross_entropy(scores.astype(jnp.float32), labels)
-    return masked_average(losses.mean(axis=1), valid)
-
-
-def sampled_softmax(scores: jax.Array, log_share: jax.Array, valid: jax.Array) -> jax.Array:
-    """Softmax cross-entropy over a positive (column 0) and sampled negatives, with logQ correction.
-
-    scores [B, C]; log_share [B, C]: log of the probability with which each candidate is drawn as a
-    negative. The correction is applied to every column.
-    """
-    logits = scores.astype(jnp.float32) - log_share
-    return masked_average(-jax.nn.log_softmax(logits)[:, 0], valid)
-
-
-def catalogue_softmax(scores: jax.Array, target: jax.Array, valid: jax.Array) -> jax.Array:
-    """Exact softmax cross-entropy over the whole catalogue.
-
-    scores [B, I + 1], column 0 the padding item, which is left out; target int32 [B].
-    """
-    logits = scores.astype(jnp.float32).at[:, 0].set(NEGATIVE)
-    return masked_average(optax.softmax_cross_entropy_with_integer_labels(logits, target), valid)
+__all__ = [
+    "binary_cross_entropy",
+    "catalogue_softmax",
+    "contrastive_alignment",
+    "evidence_likelihood",
+    "masked_average",
+    "query_item_alignment",
+    "sampled_softmax",
+]
 
 
 def contrastive_alignment(
@@ -65,15 +45,62 @@ def contrastive_alignment(
     negatives; padded rows are on neither side. Cosine over temperature minus log popularity.
     Aligning states with the target: abstract of arXiv 2508.04152; the form is ours.
     """
-    same = target[:, None] == target[None, :]
-    held = (taken[:, :, None] == target[None, None, :]).any(axis=1)
     own = jnp.eye(target.shape[0], dtype=bool)
-    allowed = (own | ~(same | held)) & (valid != 0)[None, :]
-    cosine = jnp.einsum("kbd,jd->kbj", _unit(states), _unit(items)).astype(jnp.float32)
-    logits = cosine / temperatures[:, None, None] - log_popularity
-    logits = jnp.where(allowed, logits, NEGATIVE)
-    losses = -jnp.diagonal(jax.nn.log_softmax(logits), axis1=1, axis2=2)
+    allowed = (own | ~_share_target(target, target, taken)) & (valid != 0)[None, :]
+    states = unit(states) / temperatures[:, None, None]
+    items = unit(items)
+    shift = jnp.where(allowed, -log_popularity, NEGATIVE)
+    logits = jnp.einsum("kbd,jd->kbj", states, items).astype(jnp.float32) + shift
+    own = jnp.einsum("kbd,bd->kb", states, items).astype(jnp.float32) - log_popularity
+    losses = jax.nn.logsumexp(logits, axis=2) - own
     return masked_average(losses.mean(axis=0), valid)
+
+
+def evidence_likelihood(
+    evidence: jax.Array,
+    sources: jax.Array,
+    items: jax.Array,
+    target: jax.Array,
+    taken: jax.Array,
+    log_popularity: jax.Array,
+    valid: jax.Array,
+    temperature: jax.Array,
+    negatives: int,
+) -> jax.Array:
+    """Negative log-likelihood of the target under mixtures in which evidence is the weight.
+
+    -log sum_n a_n p(target | n), averaged over steps and heads; p is the softmax of cosine /
+    temperature - log popularity over the target and the targets of the first `negatives` rows
+    (without those that are the target or in the history). The null event, n = 0, is the same for
+    everybody: were it the user's intent, it would explain away the very searches that fit the user.
+    evidence [B, K, H, N + 1]; sources [B, N + 1, D] and items [B, D] are already mapped; the rest
+    as in `contrastive_alignment`. Source: ours. The recommendation loss alone does not care which
+    search a state listens to, as long as the intent vetoes what does not fit; as a mixture, weight
+    on a search that does not explain the target costs likelihood.
+    """
+    other = slice(None, negatives)
+    allowed = ~_share_target(target, target[other], taken) & (valid[other] != 0)
+    sources, items = unit(sources), unit(items)
+    own = jnp.einsum("bnd,bd->bn", sources, items).astype(jnp.float32) / temperature
+    own = own - log_popularity[:, None]
+    rest = jnp.einsum("bnd,jd->bnj", sources, items[other]).astype(jnp.float32) / temperature
+    rest = jnp.where(allowed[:, None], rest - log_popularity[other], NEGATIVE)
+    log_share = own - jnp.logaddexp(own, jax.nn.logsumexp(rest, axis=2))
+    joint = log_share[:, None, None] + jnp.log(evidence + 1e-9)
+    return masked_average(-jax.nn.logsumexp(joint, axis=3).mean(axis=(1, 2)), valid)
+
+
+def _share_target(target: jax.Array, others: jax.Array, taken: jax.Array) -> jax.Array:
+    """bool [B, j]: whether others[j] is no negative of row b: its target, or in its history."""
+    # A column for each distinct id and one for all the rest: comparing each event with each of the
+    # others takes L times the memory.
+    count = others.shape[0]
+    ordered = jnp.sort(others)
+    place = jnp.searchsorted(ordered, taken)
+    place = jnp.where(ordered[jnp.minimum(place, count - 1)] == taken, place, count)
+    rows = jnp.arange(taken.shape[0])[:, None]
+    held = jnp.zeros((taken.shape[0], count + 1), bool).at[rows, place].set(True)
+    return (target[:, None] == others) | held[:, jnp.searchsorted(ordered, others)]
 
 
 def query_item_alignment(
@@ -91,18 +118,20 @@ def query_item_alignment(
     form [D, D]; similarity tanh(q^T form i) / temperature. 0 where no pair is real.
     Source: SESRec and UniSAR (1,024 random negatives).
     """
-    positive = jnp.tanh(jnp.einsum("md,de,me->m", queries, form, items))
-    with_items = jnp.tanh(queries @ form @ other_items.T)
-    with_queries = jnp.tanh(items @ form.T @ other_queries.T)
+    mapped = queries @ form
+    positive = jnp.tanh((mapped * items).sum(axis=1)) / temperature
+    with_items = jnp.tanh(mapped @ other_items.T) / temperature
+    with_queries = jnp.tanh(items @ (other_queries @ form).T) / temperature
 
     def loss(negatives: jax.Array) -> jax.Array:
-        logits = jnp.concatenate([positive[:, None], negatives], axis=1) / temperature
-        return masked_average(-jax.nn.log_softmax(logits.astype(jnp.float32))[:, 0], real)
+        total = jax.nn.logsumexp(negatives.astype(jnp.float32), axis=1)
+        own = positive.astype(jnp.float32)
+        return masked_average(jnp.logaddexp(total, own) - own, real)
 
     return 0.5 * (loss(with_items) + loss(with_queries))
 
 
-def _unit(vectors: jax.Array) -> jax.Array:
-    # The floor keeps the gradient of a zero vector finite.
+def unit(vectors: jax.Array) -> jax.Array:
+    """Vectors [..., D] scaled to length 1; zeros stay zeros, with a finite gradient."""
     square = (vectors * vectors).sum(axis=-1, keepdims=True)
     return vectors * jax.lax.rsqrt(jnp.maximum(square, 1e-12))

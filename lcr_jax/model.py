@@ -15,11 +15,14 @@ import jax
 import jax.numpy as jnp
 from flax import linen as nn
 
+from common.nn.dense import Dense
 from lcr_jax.embedding import Embedding, Lookup, table_init
 from lcr_jax.encoder import Encoder, Intent, Memory
+from lcr_jax.readout import keep_steps
 from lcr_jax.reasoner import Reasoner, Reasoning
 from lcr_jax.scorer import Scorer
 from lcr_jax.settings import ModelSettings
+from lcr_jax.support import start_at_identity
 
 Arrays = Mapping[str, jax.Array]
 
@@ -46,12 +49,10 @@ class LCR(nn.Module):
         self.scorer = Scorer(s)
         # Both maps of the contrastive loss live here so that they are trained and saved with
         # the model: P for states, P' for target items.
-        self.state_map = nn.Dense(s.width)
-        self.item_map = nn.Dense(s.width)
+        self.state_map = Dense(s.width)
+        self.item_map = Dense(s.width)
         self.temperature_scale = self.param("temperature_scale", nn.initializers.zeros, ())
-        self.alignment_form = self.param(
-            "alignment_form", nn.initializers.xavier_normal(), (s.width, s.width)
-        )
+        self.alignment_form = self.param("alignment_form", start_at_identity, (s.width, s.width))
         self.alignment_scale = self.param("alignment_scale", nn.initializers.zeros, ())
         if s.user:
             self.user_id = nn.Embed(s.n_users + 1, s.width, embedding_init=table_init)
@@ -80,7 +81,10 @@ class LCR(nn.Module):
             deterministic,
         )
         intent = self.intent(memory, batch["order"], user)
-        return Encoded(self.reasoner(intent, memory, deterministic), memory, user)
+        reasoning = self.reasoner(intent, memory, deterministic)
+        if s.read_step >= 0:
+            reasoning = keep_steps(reasoning, s.read_step, memory.search_mask)
+        return Encoded(reasoning, memory, user)
 
     def score(self, encoded: Encoded, items: jax.Array) -> jax.Array:
         """Scores float32 [B, C] of each row's own candidates, vectors [B, C, D]."""

@@ -6,6 +6,7 @@ Iterating over searches in latent space: abstract of arXiv 2508.04152; every for
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import jax
@@ -31,6 +32,24 @@ class Reasoning(NamedTuple):
         return self.states[:, -1]
 
 
+class Step(NamedTuple):
+    """What one step produced."""
+
+    mean: jax.Array  # [B, D]: mu_k, the next state where nothing is sampled
+    evidence: jax.Array  # float32 [B, H, N + 1]
+    openness: jax.Array  # [B]: mean of the gate
+
+
+def gather_steps(
+    states: Sequence[jax.Array], evidence: Sequence[jax.Array], gates: Sequence[jax.Array]
+) -> Reasoning:
+    """One `Reasoning` of K + 1 states [B, D] and what K >= 1 steps gave beside them."""
+    stacked = jnp.stack(evidence, axis=1)
+    return Reasoning(
+        jnp.stack(states, axis=1), stacked, jnp.stack(gates, axis=1), stacked.mean(axis=(1, 2))
+    )
+
+
 class Reasoner(nn.Module):
     """K reasoning steps with shared weights.
 
@@ -51,6 +70,8 @@ class Reasoner(nn.Module):
         self.state_norm, self.query_norm = nn.LayerNorm(), nn.LayerNorm()
         self.memory_norm, self.inner_norm = nn.LayerNorm(), nn.LayerNorm()
         self.inner = FeedForward(s.width)
+        if s.support:
+            self.trust = self.param("trust", nn.initializers.ones, (s.heads,))
         if s.gate:
             self.gate = nn.Dense(s.width)
         if s.reground:
@@ -66,41 +87,56 @@ class Reasoner(nn.Module):
             uniform = mask / mask.sum(axis=1, keepdims=True).astype(jnp.float32)
             nothing = jnp.zeros((batch, 0, s.heads, mask.shape[1]), jnp.float32)
             return Reasoning(intent[:, None], nothing, jnp.zeros((batch, 0)), uniform)
-        # The weights are shared and the memory never changes: project it once for all steps.
-        searches = self.cross_search.project(self.memory_norm(memory.search))
+        searches = self.project(memory)
         states, evidence, gates = [intent], [], []
-        for step in range(1, s.steps + 1):
-            past = jnp.stack(states, axis=1) + self.places[:step]
-            here = states[-1] + self.places[step]
-            look = self.look_back(
-                self.state_norm(here)[:, None],
-                self.state_norm(past),
-                jnp.ones(past.shape[:2], bool),
-                deterministic,
-            )
-            u = here + look[0][:, 0]
-            found, weights = self.cross_search.attend(
-                self.query_norm(u)[:, None], searches, mask, deterministic
-            )
-            found = found[:, 0]
-            if s.gate:
-                gate = nn.sigmoid(self.gate(jnp.concatenate([u, found], axis=-1)))
-                found, openness = gate * found, gate.mean(axis=-1)
-            else:
-                openness = jnp.ones(batch)
-            u = u + found
-            if s.reground:
-                u = u + self._reground(u, memory, deterministic)
-            states.append(u + self.inner(self.inner_norm(u)))
-            evidence.append(weights[:, :, 0])
-            gates.append(openness)
-        stacked = jnp.stack(evidence, axis=1)
-        return Reasoning(
-            jnp.stack(states, axis=1),
-            stacked,
-            jnp.stack(gates, axis=1),
-            stacked.mean(axis=(1, 2)),
+        for k in range(1, s.steps + 1):
+            result = self.step(k, jnp.stack(states, axis=1), searches, memory, deterministic)
+            states.append(result.mean)
+            evidence.append(result.evidence)
+            gates.append(result.openness)
+        return gather_steps(states, evidence, gates)
+
+    def project(self, memory: Memory) -> tuple[jax.Array, jax.Array]:
+        """Keys and values of the searches, for all steps: weights are shared, memory is fixed."""
+        return self.cross_search.project(self.memory_norm(memory.search))
+
+    def step(
+        self,
+        k: int,
+        states: jax.Array,
+        searches: tuple[jax.Array, jax.Array],
+        memory: Memory,
+        deterministic: bool,
+    ) -> Step:
+        """Step k >= 1, from the states [B, k, D] so far, r_0 .. r_{k-1}; searches: of `project`.
+
+        The earlier states may be the reasoner's own or sampled ones: nothing else is remembered.
+        """
+        past = states + self.places[:k]
+        here = states[:, -1] + self.places[k]
+        look = self.look_back(
+            self.state_norm(here)[:, None],
+            self.state_norm(past),
+            jnp.ones(past.shape[:2], bool),
+            deterministic,
         )
+        u = here + look[0][:, 0]
+        prior = None
+        if memory.support is not None:
+            prior = self.trust[:, None, None] * memory.support[:, None, None]
+        found, weights = self.cross_search.attend(
+            self.query_norm(u)[:, None], searches, memory.search_mask, deterministic, prior
+        )
+        found = found[:, 0]
+        if self.settings.gate:
+            gate = nn.sigmoid(self.gate(jnp.concatenate([u, found], axis=-1)))
+            found, openness = gate * found, gate.mean(axis=-1)
+        else:
+            openness = jnp.ones(u.shape[:1])
+        u = u + found
+        if self.settings.reground:
+            u = u + self._reground(u, memory, deterministic)
+        return Step(u + self.inner(self.inner_norm(u)), weights[:, :, 0], openness)
 
     def _reground(self, u: jax.Array, memory: Memory, deterministic: bool) -> jax.Array:
         looked, _ = self.ground(

@@ -11,6 +11,7 @@ import jax.numpy as jnp
 from flax import linen as nn
 
 from common.nn.attention import masked_softmax
+from common.nn.dense import Dense
 from lcr_jax.encoder import Memory
 from lcr_jax.reasoner import Reasoning
 from lcr_jax.settings import ModelSettings
@@ -56,13 +57,13 @@ class Scorer(nn.Module):
             self.search_attention = TargetAttention(s.width)
             # One dense layer over a concatenation is a sum of dense layers over its parts: the
             # part of the state is computed once per user, not once per candidate.
-            self.from_state = nn.Dense(200)
-            self.from_rec = nn.Dense(200, use_bias=False)
-            self.from_search = nn.Dense(200, use_bias=False)
-            self.from_user = nn.Dense(200, use_bias=False)
-            self.from_item = nn.Dense(200, use_bias=False)
-            self.hidden = nn.Dense(80)
-            self.last = nn.Dense(1)
+            self.from_state = Dense(200)
+            self.from_rec = Dense(200, use_bias=False)
+            self.from_search = Dense(200, use_bias=False)
+            self.from_user = Dense(200, use_bias=False)
+            self.from_item = Dense(200, use_bias=False)
+            self.hidden = Dense(80)
+            self.last = Dense(1)
 
     def query(self, state: jax.Array) -> jax.Array:
         """The vector [B, D] whose inner product with an item vector is the `dot` score."""

@@ -1,4 +1,4 @@
-"""Stage 1 of LCR: recommendation loss, contrastive alignment and query-item alignment.
+"""Stage 1 of LCR: losses of recommendation, contrast, evidence and query-item alignment.
 
 Shapes: [B] batch  [N] searches  [P] clicks per search  [D] width
 """
@@ -28,7 +28,7 @@ def supervised_loss(
     batch: Arrays,
     key: jax.Array,
 ) -> tuple[jax.Array, dict[str, jax.Array]]:
-    """L_1 = L_rec + lambda_cl L_cl + lambda_qi L_qi, with its three parts beside it.
+    """L_1 = L_rec + lambda_cl L_cl + lambda_ev L_ev + lambda_qi L_qi, with its parts beside it.
 
     Deterministic in (params, batch, key); `key` drives dropout and the random negatives of the
     alignment.
@@ -38,20 +38,40 @@ def supervised_loss(
     def terms(module: LCR) -> tuple[jax.Array, dict[str, jax.Array]]:
         lookup = module.lookup(batch, constants)
         encoded = module.encode(batch, lookup, deterministic=False)
-        recommendation = _recommendation(module, settings, encoded, lookup, batch, constants)
-        total = recommendation
-        metrics = {"recommendation": recommendation}
-        if settings.contrastive_weight and module.settings.steps:
-            contrastive = _contrastive(module, settings, encoded, lookup, batch, constants)
-            total = total + settings.contrastive_weight * contrastive
-            metrics["contrastive"] = contrastive
-        if settings.alignment_weight:
-            alignment = _alignment(module, settings, lookup, batch, constants, sampled)
-            total = total + settings.alignment_weight * alignment
-            metrics["alignment"] = alignment
-        return total, metrics
+        return supervised_terms(module, settings, encoded, lookup, batch, constants, sampled)
 
     return model.apply({"params": params}, rngs={"dropout": dropout}, method=terms)
+
+
+def supervised_terms(
+    module: LCR,
+    settings: LossSettings,
+    encoded: Encoded,
+    lookup: Lookup,
+    batch: Arrays,
+    constants: Arrays,
+    key: jax.Array,
+) -> tuple[jax.Array, dict[str, jax.Array]]:
+    """L_1 and its parts for a batch that is encoded already; `module` is bound to parameters.
+
+    key: of the random negatives of the alignment
+    """
+    recommendation = _recommendation(module, settings, encoded, lookup, batch, constants)
+    total = recommendation
+    metrics = {"recommendation": recommendation}
+    if settings.contrastive_weight and module.settings.steps:
+        contrastive = _contrastive(module, settings, encoded, lookup, batch, constants)
+        total = total + settings.contrastive_weight * contrastive
+        metrics["contrastive"] = contrastive
+    if settings.evidence_weight and module.settings.steps:
+        evidence = _evidence(module, settings, encoded, lookup, batch, constants)
+        total = total + settings.evidence_weight * evidence
+        metrics["evidence"] = evidence
+    if settings.alignment_weight:
+        alignment = _alignment(module, settings, lookup, batch, constants, key)
+        total = total + settings.alignment_weight * alignment
+        metrics["alignment"] = alignment
+    return total, metrics
 
 
 def _recommendation(
@@ -82,20 +102,49 @@ def _contrastive(
     constants: Arrays,
 ) -> jax.Array:
     states = encoded.reasoning.states[:, 1:].swapaxes(0, 1)
-    steps, rows = states.shape[:2]
-    base = settings.temperature * jnp.exp(module.temperature_scale)
-    base = jnp.clip(base, 0.01, 1.0)
+    steps = states.shape[0]
     growth = settings.temperature_growth ** jnp.arange(steps - 1, -1, -1, dtype=jnp.float32)
-    taken = jnp.concatenate([batch["rec_item"], batch["search_click"].reshape(rows, -1)], axis=1)
     return losses.contrastive_alignment(
         module.state_map(states),
         module.item_map(lookup.items(batch["target"])),
         batch["target"],
-        taken,
+        _taken(batch),
         constants["log_popularity"][batch["target"]],
         batch["valid"],
-        base * growth,
+        _temperature(module, settings) * growth,
     )
+
+
+def _evidence(
+    module: LCR,
+    settings: LossSettings,
+    encoded: Encoded,
+    lookup: Lookup,
+    batch: Arrays,
+    constants: Arrays,
+) -> jax.Array:
+    return losses.evidence_likelihood(
+        encoded.reasoning.evidence,
+        module.item_map(encoded.memory.event),  # searches and items are events of one space
+        module.item_map(lookup.items(batch["target"])),
+        batch["target"],
+        _taken(batch),
+        constants["log_popularity"][batch["target"]],
+        batch["valid"],
+        _temperature(module, settings),
+        settings.evidence_negatives,
+    )
+
+
+def _taken(batch: Arrays) -> jax.Array:
+    """Items int32 [B, L] of the histories, 0 pads."""
+    clicks = batch["search_click"]
+    return jnp.concatenate([batch["rec_item"], clicks.reshape(len(clicks), -1)], axis=1)
+
+
+def _temperature(module: LCR, settings: LossSettings) -> jax.Array:
+    """The learned temperature of the losses that compare with targets, in [0.01, 1]."""
+    return jnp.clip(settings.temperature * jnp.exp(module.temperature_scale), 0.01, 1.0)
 
 
 def _alignment(

@@ -14,10 +14,12 @@ import jax.numpy as jnp
 import numpy as np
 
 from common.data.dataset import Dataset
+from common.data.negatives import log_draw_shares
 from common.data.view import View, candidate_items
 from common.training.task import Optimizer, Stage, Stopping, Task
 from lcr_jax.model import LCR, Encoded
-from lcr_jax.settings import LossSettings, ModelSettings
+from lcr_jax.second import make_second
+from lcr_jax.settings import LossSettings, ModelSettings, SecondSettings
 from lcr_jax.supervised import supervised_loss
 
 ITEM_BLOCK = 256  # items that the MLP scorer sees at once: [B, 256, 200] floats stay in cache reach
@@ -32,10 +34,17 @@ def make_task(
     optimizer: Optimizer,
     stopping: Stopping,
     dataset: Dataset,
+    second: SecondSettings | None = None,
+    start: str = "",
 ) -> Task:
-    """The task of one configuration on one dataset."""
+    """The task of one configuration on one dataset.
+
+    second: of the stage after the supervised one; None = there is none
+    start: workdir of a finished supervised run; the second stage begins with its parameters, and is
+        the only one
+    """
     module = LCR(model)
-    stage = Stage(
+    first = Stage(
         name="supervised",
         loss=partial(supervised_loss, module, loss),
         view=view,
@@ -44,15 +53,20 @@ def make_task(
         optimizer=optimizer,
         stopping=stopping,
     )
+    stages: tuple[Stage, ...] = (first,)
+    if second is not None:
+        stages = (make_second(module, loss, second, first),)
+        stages = stages if start else (first, *stages)
     return Task(
         name="lcr",
         tasks=("rec",),
         view=view,
         init=partial(_init, module, dataset, view),
-        stages=(stage,),
+        stages=stages,
         score=partial(_score, module),
         score_catalogue=partial(_score_catalogue, module),
         explain=partial(_explain, module),
+        start=start,
     )
 
 
@@ -62,17 +76,12 @@ def make_constants(dataset: Dataset, view: View) -> dict[str, jax.Array]:
     query_tokens int32 [Q + 1, W]; item_categories int32 [I + 1, levels], ids unique over levels;
     log_popularity float32 [I + 1]: log of the probability of drawing the item as a negative.
     """
-    targets = dataset.events(view.task).target[dataset.rows[(view.task, "train")]]
-    counts = np.bincount(targets, minlength=dataset.n_items + 1).astype(np.float64)
-    if view.negative_sampling == "uniform":
-        counts[:] = 1.0
-    counts[0] = 0.0
-    # An item without a training event still needs a finite log: it counts as half an event.
-    share = np.maximum(counts, 0.5) / counts.sum()
     return {
         "query_tokens": jnp.asarray(dataset.query_tokens),
         "item_categories": jnp.asarray(join_levels(dataset.item_categories)),
-        "log_popularity": jnp.asarray(np.log(share), jnp.float32),
+        "log_popularity": jnp.asarray(
+            log_draw_shares(dataset, view.task, view.negative_sampling)
+        ),
     }
 
 

@@ -9,13 +9,21 @@ from pathlib import Path
 
 import pytest
 
-from launch import audit, bench, prepare
+from launch import audit, bench, compare, prepare, study, sweep
 from launch import main as train_command
 from launch.config import take_config
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
-COMMANDS = {"main": train_command, "prepare": prepare, "audit": audit, "bench": bench}
+COMMANDS = {
+    "main": train_command,
+    "prepare": prepare,
+    "audit": audit,
+    "bench": bench,
+    "compare": compare,
+    "study": study,
+    "sweep": sweep,
+}
 
 
 def commands_of(text):
@@ -26,7 +34,7 @@ def commands_of(text):
 
 
 ALL = [(page.name, name, words) for page in PAGES for name, words in commands_of(page.read_text())]
-CONFIGS = sorted((ROOT / "lcr_jax/configs").glob("*.py"))
+CONFIGS = sorted(ROOT.glob("*_jax/configs/*.py"))
 ALL += [(c.name, name, words) for c in CONFIGS for name, words in commands_of(c.read_text())]
 
 
@@ -40,6 +48,8 @@ def test_commands_are_known(page, name, words, monkeypatch, capsys):
         return
     if any(word.startswith("--config=") and word != "--config=..." for word in words):
         take_config(words)
+    if name == "study":
+        assert words[0] in study.STUDIES
     with pytest.raises(SystemExit):
         command.main(["--help"])
     help_text = capsys.readouterr().out

@@ -128,7 +128,7 @@ class _Histories:
         self._ends = timeline.ends_at(view.task, index)
         ts = timeline.search_ts if view.task == "search" else timeline.rec_ts
         self._target_ts = ts[index]
-        self._clicks = _pad_clicks(timeline, view.clicks)
+        self._clicks = pad_clicks(timeline, view.clicks)
 
     def gather(self, place: np.ndarray) -> Batch:
         """The most recent events before each target, oldest first, pads at the end.
@@ -137,6 +137,8 @@ class _Histories:
         """
         line, lengths = self._timeline, (self._view.rec_length, self._view.search_length)
         rec_end, search_end, rec_start, search_start = (ends[place, None] for ends in self._ends)
+        if not self._view.searches:
+            search_start = search_end
         rec_start = np.maximum(rec_start, rec_end - lengths[0])
         search_start = np.maximum(search_start, search_end - lengths[1])
         rec, rec_mask = _slots(rec_start, rec_end, lengths[0])
@@ -164,6 +166,21 @@ class _Histories:
         }
 
 
+def choose_training_rows(dataset: Dataset, timeline: Timeline, view: View) -> np.ndarray:
+    """The train rows with at least `view.min_history` earlier events, ascending: int64 [r].
+
+    Raises InputError when there is none.
+    """
+    rows = dataset.rows[view.task, "train"]
+    rows = rows[timeline.history_size(view.task, rows) >= view.min_history]
+    if not len(rows):
+        raise InputError(
+            f"split {dataset.split}, {view.task}_train: no row with a history of at least "
+            f"{view.min_history} event(s); lower min_history or use another split"
+        )
+    return rows
+
+
 def training_source(
     dataset: Dataset,
     timeline: Timeline,
@@ -186,13 +203,7 @@ def training_source(
             f"batch_size {batch_size}: does not divide by {processes} processes; "
             f"use a positive multiple of {processes}"
         )
-    rows = dataset.rows[view.task, "train"]
-    rows = rows[timeline.history_size(view.task, rows) >= view.min_history]
-    if not len(rows):
-        raise InputError(
-            f"split {dataset.split}, {view.task}_train: no row with a history of at least "
-            f"{view.min_history} event(s); lower min_history or use another split"
-        )
+    rows = choose_training_rows(dataset, timeline, view)
     return BatchSource(
         dataset,
         timeline,
@@ -261,7 +272,7 @@ def _take(array: np.ndarray, index: np.ndarray) -> np.ndarray:
     return array.take(index, axis=0, mode="clip")  # no index is out of range; "clip" is faster
 
 
-def _pad_clicks(timeline: Timeline, clicks: int) -> np.ndarray:
+def pad_clicks(timeline: Timeline, clicks: int) -> np.ndarray:
     """int32 [S + 1, P]: row s + 1 has the first P clicked items of search s; row 0 is empty."""
     start, end = timeline.search_click_off[:-1, None], timeline.search_click_off[1:, None]
     index, mask = _slots(start, np.minimum(end, start + clicks), clicks)

@@ -123,6 +123,20 @@ class TrainingNegatives:
         lists[pending] = np.where(empty, item, lists[pending])
 
 
+def log_draw_shares(dataset: Dataset, task: str, sampling: str) -> np.ndarray:
+    """float32 [I + 1]: log of the probability with which `TrainingNegatives` draws each item.
+
+    Refused draws are not counted. An item without a training event still needs a finite log: it
+    counts as half an event.
+    """
+    targets = dataset.events(task).target[dataset.rows[task, "train"]]
+    counts = np.bincount(targets, minlength=dataset.n_items + 1).astype(np.float64)
+    if sampling == "uniform":
+        counts[:] = 1.0
+    counts[0] = 0.0
+    return np.log(np.maximum(counts, 0.5) / counts.sum()).astype(np.float32)
+
+
 class KeySet:
     """A set of int64 keys that answers for whole arrays at once.
 

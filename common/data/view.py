@@ -32,9 +32,11 @@ class View:
     rec_length: int = 20
     search_length: int = 20
     clicks: int = 5
+    searches: bool = True  # False = every search slot is a pad
     min_history: int = 1  # earlier events, of either service, that a target needs
     negatives: int = 4
     negative_sampling: str = "popularity"  # or "uniform"
+    packed: bool = False  # training batches of whole sequences, as `common.data.sequences` has them
 
 
 # int64 columns join a batch to tables on the host; they never go to the device.

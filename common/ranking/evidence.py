@@ -18,6 +18,7 @@ Shapes: [n] (target, search) pairs  [B] resamples
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -75,27 +76,37 @@ def select_window(
 
 
 def evidence_report(
-    dataset: Dataset, timeline: Timeline, weights: EvidenceTable, seed: int = 0
+    dataset: Dataset,
+    timeline: Timeline,
+    weights: EvidenceTable,
+    seed: int = 0,
+    controls: Mapping[str, np.ndarray] | None = None,
 ) -> dict[str, Any]:
     """The three figures of a model's weights and of the reference scorers on the same lists.
 
-    Returns {"model": {figure: {"value", "low", "high"}}, "random": ..., "recency": ...,
-    "profile": ..., "oracle": ..., "lists": {"flag": n, "pair": n}}. `lists` counts the targets
-    with both classes. Bounds are 95 % percentile bootstrap bounds over users; a figure without
-    any pair to compare has None three times.
+    controls: {name: float [n]}, other weights of the model for the same pairs
+    Returns {"model": {figure: {"value", "low", "high"}}, the controls, "random": ...,
+    "recency": ..., "profile": ..., "oracle": ..., "lists": {"flag": n, "pair": n}}. `lists`
+    counts the targets with both classes. Bounds are 95 % percentile bootstrap bounds over users;
+    a figure without any pair to compare has None three times.
     Raises InputError for a dataset without truth, and for pairs that are not a click and a search.
     """
     truth = _read_truth(dataset)
     rec_row, search_row = (np.asarray(column, np.int64) for column in weights[:2])
-    model = np.asarray(weights.weight, np.float64)
-    if not len(rec_row) == len(search_row) == len(model):
-        raise InputError("evidence: columns differ in length; give one weight per pair of rows")
-    if not np.isfinite(model).all():
-        raise InputError("evidence, column weight: value is not finite; check the model")
+    models = {"model": weights.weight, **(controls or {})}
+    models = {name: np.asarray(column, np.float64) for name, column in models.items()}
+    for name, column in models.items():
+        if not len(rec_row) == len(search_row) == len(column):
+            raise InputError("evidence: columns differ in length; give one weight per pair of rows")
+        if not np.isfinite(column).all():
+            raise InputError(
+                f"evidence, column {'weight' if name == 'model' else name}: value is not finite; "
+                "check the model"
+            )
     _check_rows(rec_row, search_row, truth)
     lists = _sort_into_lists(dataset, truth, rec_row, search_row)
     scores = {
-        "model": model,
+        **models,
         **_score_references(timeline, truth, rec_row, search_row, lists, seed),
     }
     report: dict[str, Any] = {name: _evaluate(lists, score, seed) for name, score in scores.items()}

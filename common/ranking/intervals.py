@@ -174,16 +174,36 @@ def compare_paired(
         )
     each = [metrics_from_ranks(table.rank_low, table.rank_high) for table in (first, second)]
     before, after = (np.stack([rows[name] for name in metrics], axis=1) for rows in each)
+    compared = compare_columns(
+        first.user, before, after, seed=seed, resamples=resamples, flips=flips
+    )
+    return dict(zip(metrics, compared, strict=True))
+
+
+def compare_columns(
+    users: np.ndarray,
+    before: np.ndarray,
+    after: np.ndarray,
+    *,
+    seed: int = 0,
+    resamples: int = RESAMPLES,
+    flips: int = FLIPS,
+) -> list[Comparison]:
+    """Compares values of the same rows, user by user: one comparison per column.
+
+    users: int [n], the user of each row; before, after: float64 [n, K]
+    Interval and p-value are those of `compare_paired`.
+    """
     difference = after - before
-    intervals = bca_intervals(first.user, difference, resamples=resamples, seed=seed)
-    sums, rows = sum_by_user(first.user, difference)
+    intervals = bca_intervals(users, difference, resamples=resamples, seed=seed)
+    sums, rows = sum_by_user(users, difference)
     p_values = flip_signs(sums, flips=flips, seed=seed)
     means = sums / rows[:, None]
-    result = {}
-    for index, name in enumerate(metrics):
+    result = []
+    for index in range(before.shape[1]):
         base, change, user = before[:, index].mean(), intervals.value[index], means[:, index]
         deviation = user.std(ddof=1) if len(user) > 1 else 0.0
-        result[name] = Comparison(
+        compared = Comparison(
             first=float(base),
             second=float(after[:, index].mean()),
             difference=float(change),
@@ -196,6 +216,7 @@ def compare_paired(
             equal=float((user == 0).mean()),
             worse=float((user < 0).mean()),
         )
+        result.append(compared)
     return result
 
 

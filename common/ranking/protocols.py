@@ -12,7 +12,7 @@ from __future__ import annotations
 import dataclasses
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 import jax
 import jax.numpy as jnp
@@ -54,7 +54,19 @@ class _Plan(NamedTuple):
     mean_size: float  # of the full ranking
 
 
-Evaluator = Callable[[Params, Constants], Evaluation]
+EditBatch = Callable[[dict[str, np.ndarray]], dict[str, np.ndarray]]
+
+
+class Evaluator(Protocol):
+    """Ranks the rows it was made for, with any parameters of its method."""
+
+    def __call__(
+        self, params: Params, constants: Constants, edit_batch: EditBatch | None = None
+    ) -> Evaluation:
+        """edit_batch: changes the histories of each host batch first (`common.data.edits`)."""
+        ...
+
+
 Validator = Callable[[Params, Constants], dict[str, float]]
 
 
@@ -83,8 +95,8 @@ def make_evaluator(
     filter_seen: what "full" leaves out: "history", "train" or "none" (see `find_seen`)
     chunk_bytes: bound of one float32 score block of the full ranking, in bytes
     put_batch:   host batch -> device batch; must keep every field but HOST_FIELDS
-    The evaluator is a function (params, constants) -> Evaluation. It raises FloatingPointError
-    with task, row and item when a score is not finite.
+    The evaluator is a function (params, constants) -> Evaluation, see `Evaluator`. It raises
+    FloatingPointError with task, row and item when a score is not finite.
     Raises InputError when there is nothing to rank or a protocol is unknown.
     """
     if dataset.n_items < 1:
@@ -141,10 +153,16 @@ def make_evaluator(
     details = _describe(plans, part, timeline.history_order, filter_seen, task.view.min_history)
     compiled: set[tuple[str, Any]] = set()
 
-    def evaluate_all(params: Params, constants: Constants) -> Evaluation:
-        for name, plan in plans.items():  # compile outside of the timed part
-            for batch in plan.batches:
-                shape = (name, batch["seen"].shape if plan.full else None)
+    def evaluate_all(
+        params: Params, constants: Constants, edit_batch: EditBatch | None = None
+    ) -> Evaluation:
+        edited = {
+            name: [edit_batch(batch) for batch in plan.batches] if edit_batch else plan.batches
+            for name, plan in plans.items()
+        }
+        for name, batches in edited.items():  # compile outside of the timed part
+            for batch in batches:
+                shape = (name, tuple(array.shape for array in batch.values()))
                 if shape not in compiled:
                     jax.block_until_ready(rank_batch(params, constants, put_batch(batch)))
                     compiled.add(shape)
@@ -152,7 +170,7 @@ def make_evaluator(
         ranks: dict[tuple[str, str], RankTable] = {}
         for name, plan in plans.items():
             outputs = _run_ahead(
-                lambda batch: rank_batch(params, constants, put_batch(batch)), plan.batches
+                lambda batch: rank_batch(params, constants, put_batch(batch)), edited[name]
             )
             ranks.update(_collect(name, plan, outputs))
         seconds = time.perf_counter() - started

@@ -2,7 +2,8 @@
 
     checkpoints/120/           one folder per saved global step: the latest two, and the best
         params/                the parameters
-        optimizer/             the stage's step and the optimiser's moments
+        optimizer/             the stage's step, the optimiser's moments, and the parameters that
+                               the stage began with, where it keeps them
         progress/              JSON: `Progress`, and the run's fingerprint
         sizes.json             every file above and its bytes, written after the others
 
@@ -171,7 +172,7 @@ def read_state(path: Path, shapes: TrainState) -> TrainState:
     """The training state of one checkpoint; as `read_params`."""
     optimizer = _read(path.resolve() / "optimizer", _optimizer_part(shapes))
     params = read_params(path, shapes.params)
-    return TrainState(optimizer["step"], params, optimizer["moments"])
+    return TrainState(optimizer["step"], params, optimizer["moments"], optimizer.get("start"))
 
 
 def describe_saved(path: Path, part: str) -> dict[str, tuple[tuple[int, ...], str]]:
@@ -208,7 +209,8 @@ def describe_tree(tree: Any) -> dict[str, tuple[tuple[int, ...], str]]:
 
 
 def _optimizer_part(state: TrainState) -> dict[str, Any]:
-    return {"step": state.step, "moments": state.opt_state}
+    part = {"step": state.step, "moments": state.opt_state}
+    return part if state.start is None else part | {"start": state.start}
 
 
 def _read(path: Path, shapes: Any) -> Any:

@@ -18,6 +18,7 @@ from common.training.optimizers import make_updater
 from common.training.restore import load_params, restore_newest
 from common.training.settings import TrainSettings
 from common.training.stage_loop import Iterate, Run, Source, Validate, run_stage
+from common.training.start import find_start, load_start
 from common.training.state import Progress, StageSummary, TrainState
 from common.training.step import describe_state, init_params, init_state, place_key, place_shapes
 from common.training.stopwatch import measure_rate
@@ -61,14 +62,18 @@ def train(
         with another one is refused. The seed is added to it.
     iterate(source, start) -> batches from step `start`; by default `common.data.batches.iterate`
 
-    Each stage starts from the best parameters of the one before, with a fresh optimiser. A first
-    SIGINT or SIGTERM saves at the next step border and returns.
+    Each stage starts from the best parameters of the one before, with a fresh optimiser; the first
+    one from those of the run at `task.start`, if there is one. A first SIGINT or SIGTERM saves at
+    the next step border and returns.
     Raises InputError for bad settings and for checkpoints that do not fit, TrainingDiverged when a
     loss or norm is not finite.
     """
     check_stages(task)
     workdir = Path(workdir).resolve()
     full_fingerprint = {**(fingerprint or {}), "seed": seed}
+    start = find_start(Path(task.start), full_fingerprint) if task.start else None
+    if start is not None:
+        full_fingerprint["start"] = start.identity
     sources: dict[int, Source] = {}
 
     def source_of(index: int) -> Source:
@@ -87,7 +92,7 @@ def train(
         def describe(progress: Progress) -> TrainState:
             stage = task.stages[progress.stage]
             updater = make_updater(stage, shapes, len(source_of(progress.stage)))
-            return describe_state(shapes, updater, mesh)
+            return describe_state(shapes, updater, mesh, stage.keeps_start)
 
         state: TrainState | None = None
         progress = Progress(stage_name=task.stages[0].name)
@@ -95,6 +100,8 @@ def train(
             state, progress = found
             params = state.params  # lets go of the fresh ones
             check_position(workdir, source_of(progress.stage), progress)
+        elif start is not None:
+            params = load_start(start, shapes)
 
         evaluated = progress.evaluated_step == progress.step
         with Logbook(workdir, progress.global_step, evaluated, settings.tensorboard) as logbook:
@@ -114,7 +121,7 @@ def train(
                 stage, source = task.stages[progress.stage], source_of(progress.stage)
                 updater = make_updater(stage, shapes, len(source))
                 if state is None:
-                    state = init_state(params, updater, mesh)
+                    state = init_state(params, updater, mesh, stage.keeps_start)
                 state, progress, signal = run_stage(run, stage, source, updater, state, progress)
                 checkpoints.wait()
                 if signal is not None:

@@ -128,9 +128,12 @@ def load_params(path: Path, shapes: Any) -> Params:
         raise InputError(f"{path}: cannot be read ({error}); {_FRESH}") from error
 
 
-def check_fit(path: Path, part: str, saved: Described, expected: Described) -> None:
+def check_fit(
+    path: Path, part: str, saved: Described, expected: Described, remedy: str = _FRESH
+) -> None:
     """Compares names, shapes and dtypes of what was saved and what is expected.
 
+    remedy: what else the message advises than the config that was used
     Raises InputError with a table of the differences.
     """
     differ = [
@@ -152,7 +155,7 @@ def check_fit(path: Path, part: str, saved: Described, expected: Described) -> N
     table = "\n".join("    " + line for line in lines)
     raise InputError(
         f"{path / part}: {len(differ)} of its arrays do not fit this model; "
-        f"use the config it was made with, or {_FRESH}\n{table}"
+        f"use the config it was made with, or {remedy}\n{table}"
     )
 
 

@@ -73,7 +73,7 @@ def run_stage(
     """
     check_batch_size(run.mesh, stage.batch_size)
     total, settings = len(source), run.settings
-    eval_every = count_steps_between_evaluations(settings, source)
+    eval_every = count_steps_between_evaluations(settings, source, stage.eval_every_epochs)
     launch = make_step(stage, updater, run.mesh)
     key = place_key(run.seed, f"stage/{stage.name}", run.mesh)
     rate_scale = put_full(run.mesh, np.float32(progress.rate_scale))
@@ -146,11 +146,17 @@ def evaluate_stage(
     return judge(progress, stage.stopping, value)
 
 
-def count_steps_between_evaluations(settings: TrainSettings, source: Source) -> int:
-    """The settings' interval in steps, at least 1."""
+def count_steps_between_evaluations(
+    settings: TrainSettings, source: Source, epochs: float | None = None
+) -> int:
+    """The settings' interval in steps, at least 1.
+
+    epochs: a stage's own interval; it goes before the settings' epochs, not before their steps
+    """
     if settings.eval_every_steps:
         return settings.eval_every_steps
-    return max(1, math.floor(settings.eval_every_epochs * source.steps_per_epoch + 0.5))
+    epochs = settings.eval_every_epochs if epochs is None else epochs
+    return max(1, math.floor(epochs * source.steps_per_epoch + 0.5))
 
 
 def is_due(every: int, step: int) -> bool:

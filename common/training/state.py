@@ -17,6 +17,7 @@ class TrainState(NamedTuple):
     step: jax.Array  # int32 [], finished updates of this stage
     params: Params
     opt_state: Any  # the optimiser's moments; none for parameters that are not trained
+    start: Params | None = None  # the stage's first parameters, where it keeps them
 
 
 @dataclass(frozen=True)

@@ -34,23 +34,29 @@ def init_params(task: Task, key: jax.Array, batch: Batch, mesh: Mesh) -> tuple[P
     return jax.jit(task.init, out_shardings=full_sharding(mesh))(key, batch)
 
 
-def init_state(params: Params, updater: Updater, mesh: Mesh) -> TrainState:
+def init_state(
+    params: Params, updater: Updater, mesh: Mesh, keeps_start: bool = False
+) -> TrainState:
     """The state before a stage's first step. Takes `params` over: they must not be used again."""
-    start = partial(_start, updater=updater)
+    start = partial(_start, updater=updater, keeps_start=keeps_start)
     # Without out_shardings the moments of a split table would all land on one device.
     return jax.jit(start, out_shardings=full_sharding(mesh), donate_argnums=0)(params)
 
 
-def describe_state(params: Params, updater: Updater, mesh: Mesh) -> TrainState:
+def describe_state(
+    params: Params, updater: Updater, mesh: Mesh, keeps_start: bool = False
+) -> TrainState:
     """Shapes, dtypes and shardings of a stage's state, for restoring.
 
     params: arrays or shapes
     """
-    return place_shapes(jax.eval_shape(partial(_start, updater=updater), params), mesh)
+    start = partial(_start, updater=updater, keeps_start=keeps_start)
+    return place_shapes(jax.eval_shape(start, params), mesh)
 
 
-def _start(params: Params, updater: Updater) -> TrainState:
-    return TrainState(jnp.int32(0), params, updater.directions.init(params))
+def _start(params: Params, updater: Updater, keeps_start: bool) -> TrainState:
+    kept = jax.tree.map(jnp.copy, params) if keeps_start else None
+    return TrainState(jnp.int32(0), params, updater.directions.init(params), kept)
 
 
 def place_shapes(tree: Any, mesh: Mesh) -> Any:
@@ -79,6 +85,9 @@ def make_step(stage: Stage, updater: Updater, mesh: Mesh) -> Step:
     def step(
         state: TrainState, constants: Constants, batch: Batch, key: jax.Array, rate_scale: jax.Array
     ) -> tuple[TrainState, Metrics]:
+        if stage.keeps_start:
+            constants = {**constants, "start": state.start}
+
         def loss_of(params: Params) -> tuple[jax.Array, Metrics]:
             return stage.loss(params, constants, batch, step_key(key, state.step))
 
@@ -100,7 +109,7 @@ def make_step(stage: Stage, updater: Updater, mesh: Mesh) -> Step:
             "learning_rate": rate,
             "examples": jnp.sum(batch["valid"], dtype=jnp.float32),
         }
-        return TrainState(state.step + 1, params, opt_state), metrics
+        return TrainState(state.step + 1, params, opt_state, state.start), metrics
 
     full, rows = full_sharding(mesh), row_sharding(mesh)
     return jax.jit(

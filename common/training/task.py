@@ -55,7 +55,8 @@ class Stage(NamedTuple):
 
     name: str
     # loss(params, constants, batch, key) -> (float32 scalar, {name: float32 scalar}). Pure. Means
-    # are over batch["valid"] rows only.
+    # are over batch["valid"] rows only. Where `keeps_start`, constants["start"] is a copy of the
+    # parameters that the stage began with.
     loss: Callable[[Params, Constants, Batch, jax.Array], tuple[jax.Array, Metrics]]
     view: View
     batch_size: int  # global, over all devices and processes
@@ -64,6 +65,8 @@ class Stage(NamedTuple):
     stopping: Stopping = Stopping()
     # trainable(path) with path as "encoder/layer_0/kernel"; None = everything is trained
     trainable: Callable[[str], bool] | None = None
+    keeps_start: bool = False
+    eval_every_epochs: float | None = None  # None = as the run's TrainSettings say
 
 
 class Task(NamedTuple):
@@ -81,3 +84,5 @@ class Task(NamedTuple):
     score_catalogue: Callable[[Params, Constants, Batch, jax.Array], jax.Array] | None = None
     # explain(params, constants, batch) -> {name: array}
     explain: Callable[[Params, Constants, Batch], dict[str, jax.Array]] | None = None
+    # Workdir of a finished run, whose best parameters the first stage begins with; "" = of `init`
+    start: str = ""

@@ -14,11 +14,12 @@ from __future__ import annotations
 from ml_collections import ConfigDict
 
 from lcr_jax.configs import base
+from lcr_jax.configs.ablations import ablate
 
 
 def get_config(arg: str = "") -> ConfigDict:
     """Exact softmax over the 1,000 items; the inner-product scorer ranks the whole catalogue."""
-    config = base.get_config(arg)
+    config = base.get_config()
     config.data.path = "datasets/demo"
     config.data.rec_length = 20
     config.data.search_length = 10
@@ -40,4 +41,4 @@ def get_config(arg: str = "") -> ConfigDict:
     config.train.clip_norm = 5.0
     config.train.metric = "rec/full/NDCG@10"
     config.train.plateau_patience = 0
-    return config
+    return ablate(config, arg)

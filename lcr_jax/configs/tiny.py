@@ -11,11 +11,12 @@ from __future__ import annotations
 from ml_collections import ConfigDict
 
 from lcr_jax.configs import base
+from lcr_jax.configs.ablations import ablate
 
 
 def get_config(arg: str = "") -> ConfigDict:
     """Small everything, two epochs."""
-    config = base.get_config(arg)
+    config = base.get_config()
     config.data.path = "datasets/tiny"
     config.data.rec_length = 8
     config.data.search_length = 6
@@ -29,4 +30,4 @@ def get_config(arg: str = "") -> ConfigDict:
     config.train.checkpoint_every_steps = 5
     config.train.log_every_steps = 1
     config.eval.batch_size = 64
-    return config
+    return ablate(config, arg)

@@ -49,7 +49,7 @@ def test_a_run_leaves_everything(finished):
     assert set(results["sanity"]) == {"popularity", "random", "last_item", "in_history"}
     assert results["speed"]["train_examples_per_second"] > 0
     evidence = results["evidence"]
-    assert set(evidence) == {"model", "random", "recency", "profile", "oracle", "lists"}
+    assert set(evidence) == {"model", "swapped", "random", "recency", "profile", "oracle", "lists"}
     assert evidence["recency"]["auc_pair_age"]["value"] == 0.5
     assert set(evidence["model"]) == {"auc_flag", "auc_pair", "auc_pair_age"}
     for name in ("uniform19", "popularity19"):  # no item is ever taken twice: exactly chance

@@ -91,6 +91,56 @@ def test_masked_pairs_get_no_gradient():
     np.testing.assert_array_equal(gradient[1:], 0)  # the same target; a target already taken
 
 
+def weigh(evidence, sources, items, target, taken, valid, negatives=9):
+    return losses.evidence_likelihood(
+        jnp.asarray(evidence),
+        sources,
+        items,
+        jnp.asarray(target),
+        jnp.asarray(taken),
+        jnp.log(jnp.arange(1, len(target) + 1) / 10),
+        jnp.asarray(valid, jnp.uint8),
+        jnp.float32(0.5),
+        negatives,
+    )
+
+
+@pytest.mark.parametrize("negatives", [2, 9])
+def test_evidence_likelihood_equals_a_loop(negatives):
+    rng = np.random.default_rng(2)
+    sources, items = rng.normal(size=(4, 3, 2)), rng.normal(size=(4, 2))
+    evidence = rng.dirichlet(np.ones(3), size=(4, 2, 2))
+    target, valid = [1, 2, 1, 3], [1, 1, 1, 0]
+    taken = [[0, 0], [0, 0], [2, 0], [0, 0]]
+    total = []
+    for row in range(3):
+        others = [
+            j
+            for j in range(min(negatives, 4))
+            if valid[j] and target[j] != target[row] and target[j] not in taken[row]
+        ]
+        shares = []
+        for source in sources[row]:
+            cosine = items @ source / np.linalg.norm(items, axis=1) / np.linalg.norm(source)
+            logits = cosine / 0.5 - np.log(np.arange(1, 5) / 10)
+            shares.append(np.exp(logits[row]) / np.exp(logits[[row, *others]]).sum())
+        total.append(-np.log(evidence[row] @ shares).mean())
+    got = weigh(evidence, sources, items, target, taken, valid, negatives)
+    np.testing.assert_allclose(got, np.mean(total), rtol=1e-5)
+
+
+def test_evidence_moves_to_what_explains_the_target():
+    sources = jnp.array([[[0.0, 0.0], [0.0, 1.0], [1.0, 0.0]]] * 2)
+    items, target = jnp.array([[1.0, 0.0], [0.0, 1.0]]), [1, 2]
+    even = jnp.full((2, 1, 1, 3), 1 / 3)
+    gradient = jax.grad(lambda a: weigh(a, sources, items, target, [[0], [0]], [1, 1]))(even)
+    assert gradient[0, 0, 0].argmin() == 2  # more of it lowers the loss most
+    assert gradient[1, 0, 0].argmin() == 1
+    padded = jax.grad(lambda s: weigh(even, s, items, target, [[0], [0]], [1, 0]))(sources)
+    assert not padded[1].any()
+    assert padded[0].any()
+
+
 def test_query_item_alignment_by_hand():
     eye = jnp.eye(2)
     queries, items = jnp.array([[1.0, 0.0], [5.0, 5.0]]), jnp.array([[0.5, 0.0], [5.0, 5.0]])

@@ -16,6 +16,7 @@ CASES = {
     "no null event": {"null_event": False},
     "user": {"user": True},
     "no reasoning": {"steps": 0},
+    "support": {"encoder": "grounded", "support": True},
 }
 
 

@@ -1,0 +1,28 @@
+"""SASRec on Amazon Beauty as papers run it: the outside check of the whole pipeline.
+
+python -m launch.prepare --source=amazon_2014 --category=Beauty --raw=DIR --out=datasets/ordered ...
+python -m launch.main --config=baselines_jax/configs/sasrec_beauty_published.py --workdir=runs/check
+
+... --history_order=source --splits=leave_one_out_per_task --order=DIR/published_order.txt.gz
+"""
+
+from __future__ import annotations
+
+from ml_collections import ConfigDict
+
+from baselines_jax.configs import base_sasrec
+
+
+def get_config(arg: str = "") -> ConfigDict:
+    """Each user's last item is the test target, all items are ranked, none is left out."""
+    config = base_sasrec.get_config(arg)
+    config.data.path = "datasets/ordered"
+    config.data.split = "leave_one_out_per_task"
+    config.model.dropout = 0.5
+    config.train.epochs = 24
+    config.train.schedule = "cosine"
+    config.train.warmup_steps = 100
+    config.train.patience = 0
+    config.train.eval_every_epochs = 3
+    config.eval.filter_seen = "none"
+    return config

@@ -1,0 +1,103 @@
+"""The losses of recommendation that several models share. In float32, means over valid rows only.
+
+Shapes: [B] rows  [C] candidates  [I] items  [D] width
+"""
+
+from __future__ import annotations
+
+import jax
+import jax.numpy as jnp
+import optax
+
+from common.nn.attention import NEGATIVE
+
+BLOCK = 128  # rows of the fused softmax at a time: their scores of 12,000 items stay in the cache
+
+
+def masked_average(values: jax.Array, mask: jax.Array) -> jax.Array:
+    """Mean of values [...] over the entries that mask [...] keeps; 0 where none is kept."""
+    weights = mask.astype(jnp.float32)
+    return (values * weights).sum() / jnp.maximum(weights.sum(), 1.0)
+
+
+def binary_cross_entropy(scores: jax.Array, valid: jax.Array) -> jax.Array:
+    """Binary cross-entropy of logits [B, C], positive in column 0, over rows with valid [B].
+
+    Source: UniSAR and GSERec use 1 positive and 4 negatives (there behind a sigmoid).
+    """
+    labels = jnp.zeros_like(scores).at[:, 0].set(1.0)
+    losses = optax.sigmoid_binary_cross_entropy(scores.astype(jnp.float32), labels)
+    return masked_average(losses.mean(axis=1), valid)
+
+
+def sampled_softmax(scores: jax.Array, log_share: jax.Array, valid: jax.Array) -> jax.Array:
+    """Softmax cross-entropy over a positive (column 0) and sampled negatives, with logQ correction.
+
+    scores [B, C]; log_share [B, C]: log of the probability with which each candidate is drawn as a
+    negative. The correction is applied to every column.
+    """
+    logits = scores.astype(jnp.float32) - log_share
+    return masked_average(-jax.nn.log_softmax(logits)[:, 0], valid)
+
+
+def catalogue_softmax(scores: jax.Array, target: jax.Array, valid: jax.Array) -> jax.Array:
+    """Exact softmax cross-entropy over the whole catalogue.
+
+    scores [B, I + 1], column 0 the padding item, which is left out; target int32 [B].
+    """
+    logits = scores.astype(jnp.float32).at[:, 0].set(NEGATIVE)
+    return masked_average(optax.softmax_cross_entropy_with_integer_labels(logits, target), valid)
+
+
+@jax.custom_vjp
+def fused_softmax(
+    states: jax.Array, table: jax.Array, target: jax.Array, valid: jax.Array
+) -> jax.Array:
+    """`catalogue_softmax` of the scores `states @ table.T`, which never exist as a whole.
+
+    states float32 [B, D]; table float32 [I + 1, D], row 0 the padding item; target int32 [B].
+    The gradient is made along with the value, block by block: one product less than computing the
+    scores again, and 1.4 times as fast on 2 CPU cores as keeping them (736 rows, 12,101 items).
+    """
+    return _run_fused(states, table, target, valid)[0]
+
+
+def _run_fused(
+    states: jax.Array, table: jax.Array, target: jax.Array, valid: jax.Array
+) -> tuple[jax.Array, tuple[jax.Array, jax.Array]]:
+    rows, width = states.shape
+    weight = valid.astype(jnp.float32) / jnp.maximum(valid.astype(jnp.float32).sum(), 1.0)
+    blocks = -(-rows // BLOCK)
+    padding = (0, blocks * BLOCK - rows)
+    blocked = jnp.pad(states, (padding, (0, 0))).reshape(blocks, BLOCK, width)
+    weights = jnp.pad(weight, padding).reshape(blocks, BLOCK)
+    hide_padding_item = jnp.zeros(table.shape[0]).at[0].set(NEGATIVE)
+
+    def step(
+        table_grad: jax.Array, block: tuple[jax.Array, jax.Array]
+    ) -> tuple[jax.Array, tuple[jax.Array, jax.Array]]:
+        state, own_weight = block
+        scores = state @ table.T + hide_padding_item
+        largest = scores.max(axis=1, keepdims=True)
+        mass = jnp.exp(scores - largest)
+        total = mass.sum(axis=1)
+        share = mass * (own_weight / total)[:, None]
+        return table_grad + share.T @ state, (jnp.log(total) + largest[:, 0], share @ table)
+
+    table_grad, (log_total, state_grad) = jax.lax.scan(
+        step, jnp.zeros_like(table), (blocked, weights)
+    )
+    wanted = table[target]
+    loss = ((log_total.reshape(-1)[:rows] - (states * wanted).sum(axis=1)) * weight).sum()
+    state_grad = state_grad.reshape(-1, width)[:rows] - wanted * weight[:, None]
+    table_grad = table_grad.at[target].add(-states * weight[:, None])
+    return loss, (state_grad, table_grad)
+
+
+def _scale_fused(
+    grads: tuple[jax.Array, jax.Array], factor: jax.Array
+) -> tuple[jax.Array, jax.Array, None, None]:
+    return grads[0] * factor, grads[1] * factor, None, None
+
+
+fused_softmax.defvjp(_run_fused, _scale_fused)

@@ -1,0 +1,103 @@
+"""Beginning a run with the parameters of another one that has finished."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import jax
+
+from common.errors import InputError
+from common.training.checkpoints import (
+    CutShort,
+    check_sizes,
+    describe_saved,
+    describe_tree,
+    list_steps,
+    read_params,
+    read_record,
+)
+from common.training.restore import check_fit
+from common.training.state import Progress
+from common.training.task import Params, Task
+
+_OTHER = "give another run to start from"
+_MAY_DIFFER = ("seed", "start")
+
+
+class Start(NamedTuple):
+    """The checkpoint that a run begins with."""
+
+    path: Path
+    identity: dict[str, Any]  # part of the fingerprint of the run that begins here
+
+
+def find_start(workdir: Path, fingerprint: Mapping[str, Any]) -> Start:
+    """The best checkpoint of the run in `workdir`.
+
+    fingerprint: of the run that begins; data and method must be the same, the seed need not
+    Raises InputError when there is none, it is of other data, or the run has gone on to a later
+    stage, which keeps the best of that stage only.
+    """
+    folder = workdir.resolve() / "checkpoints"
+    progress, saved = _read_newest(folder)
+    if progress.stage > 0:
+        raise InputError(
+            f"{workdir}: has gone on to stage {progress.stage_name} and keeps its best only; "
+            "give a run of the first stage alone"
+        )
+    differ = [
+        f"{name} is {saved.get(name)!r} there and {value!r} here"
+        for name, value in fingerprint.items()
+        if name not in _MAY_DIFFER and saved.get(name) != value
+    ]
+    if differ:
+        raise InputError(f"{workdir}: made on something else ({', '.join(differ)}); {_OTHER}")
+    if progress.best_step is None:
+        raise InputError(f"{workdir}: was never evaluated; let it finish first")
+    identity = {
+        "seed": saved.get("seed"),
+        "step": progress.best_step,
+        "best_value": progress.best_value,
+    }
+    return Start(folder / str(progress.best_step), identity)
+
+
+def check_start(task: Task, batch: Mapping[str, Any], fingerprint: Mapping[str, Any]) -> None:
+    """Raises InputError unless `task.start` is "" or a run whose parameters this task can take.
+
+    batch: any batch of the task's view, for shapes
+    """
+    if not task.start:
+        return
+    start = find_start(Path(task.start), fingerprint)
+    shapes, _ = jax.eval_shape(task.init, jax.random.key(0), batch)
+    _check_params(start, shapes)
+
+
+def load_start(start: Start, shapes: Any) -> Params:
+    """The parameters of a start. Raises InputError when they do not fit or cannot be read."""
+    _check_params(start, shapes)
+    try:
+        return read_params(start.path, shapes)
+    except CutShort as error:
+        raise InputError(f"{start.path}: cannot be read ({error}); {_OTHER}") from error
+
+
+def _check_params(start: Start, shapes: Any) -> None:
+    try:
+        check_sizes(start.path)
+        saved = describe_saved(start.path, "params")
+    except CutShort as error:
+        raise InputError(f"{start.path}: cannot be read ({error}); {_OTHER}") from error
+    check_fit(start.path, "params", saved, describe_tree(shapes), _OTHER)
+
+
+def _read_newest(folder: Path) -> tuple[Progress, dict[str, Any]]:
+    for step in reversed(list_steps(folder)):
+        try:
+            return read_record(folder / str(step))
+        except CutShort:
+            continue
+    raise InputError(f"{folder}: no checkpoint to start from; train that run first, or {_OTHER}")

@@ -1,0 +1,91 @@
+"""An explanation as text, at most 100 columns wide."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+_WIDTH = 100
+
+
+def format_explanation(explanation: Mapping[str, Any]) -> str:
+    """What the model read, what it relied on, what it recommends; from the JSON content alone."""
+    return "\n".join(line.rstrip() for line in _lines(explanation)) + "\n"
+
+
+def shorten(text: str, width: int) -> str:
+    """The text in at most `width` characters."""
+    text = " ".join(text.split())
+    return text if len(text) <= width else text[: width - 1].rstrip() + "…"
+
+
+def name_item(item: Mapping[str, Any]) -> str:
+    """The title, or the raw id where there is none."""
+    return str(item["title"] or item["raw_id"])
+
+
+def say_target(explanation: Mapping[str, Any], width: int) -> str:
+    """The true target and its rank in at most `width` characters; only the title is cut."""
+    target = explanation["target"]
+    if target is None:
+        return "no target: what would be recommended next"
+    low, high = target["rank"], target["rank_if_ties_lost"]
+    rank = f"{low:,}" if low == high else f"{low:,} to {high:,} (tied)"
+    start, end = f"target {target['time']}: ", f" (rank {rank} of {target['ranked_items']:,})"
+    return start + shorten(name_item(target), max(width - len(start + end), 8)) + end
+
+
+def _lines(explanation: Mapping[str, Any]) -> Iterator[str]:
+    data, searches = explanation["dataset"], explanation["searches"]
+    yield (
+        f"user {explanation['user']} (#{explanation['user_number']})  {data['name']}, "
+        f"{explanation['split']}, part {explanation['part']}  method {explanation['method']}"
+    )
+    yield say_target(explanation, _WIDTH)
+    yield ""
+    yield f"history: {len(explanation['history'])} event(s) that the model reads, oldest first"
+    for event in explanation["history"]:
+        yield f"  {event['time']:<16}  {shorten(name_item(event), _WIDTH - 20)}"
+    yield ""
+    yield from (
+        _search_lines(explanation)
+        if searches
+        else ["searches: none before this moment; the model has its history alone"]
+    )
+    yield ""
+    yield f"recommended: top {len(explanation['recommendations'])}"
+    target = explanation["target"]
+    for item in explanation["recommendations"]:
+        mark = "*" if target is not None and item["item"] == target["item"] else " "
+        title = shorten(name_item(item), _WIDTH - 20)
+        yield f" {mark}{item['rank']:>3}  {item['score']:>9.4f}  {title}"
+    if target is not None:
+        yield "  (* = the true target)"
+
+
+def _search_lines(explanation: Mapping[str, Any]) -> Iterator[str]:
+    """One line per search, newest first, as in the picture."""
+    steps, searches = explanation["steps"], explanation["searches"]
+    made_up = " (queries made from item data)" if searches[0]["query_made_up"] else ""
+    yield f"searches and their evidence per reasoning step, newest first{made_up}"
+    shown = min(steps, 6)  # of more steps, the first ones; the JSON has all
+    columns = "".join(f"{f'r{k + 1}':>6}" for k in range(shown)) + f"{'mean':>7}"
+    room = _WIDTH - len(columns) - 9
+    yield f"  {'age':<6} {'query  > clicked':<{room}}{columns}"
+    for search in reversed(searches):
+        clicked = ", ".join(name_item(item) for item in search["clicked"])
+        label = search["query"] + (f"  > {clicked}" if clicked else "")
+        yield f"  {search['age']:<6} {shorten(label, room - 1):<{room}}" + _weights(search, shown)
+    null = "(null event: nothing useful)"
+    yield f"  {'':<6} {null:<{room}}" + _weights(explanation["null_event"], shown)
+    if not steps:
+        yield "  no reasoning steps (K = 0): evidence is uniform and says nothing"
+        return
+    yield "  gate means    " + "".join(f"{gate:>7.3f}" for gate in explanation["gates"])
+    yield "  state norms   " + "".join(f"{norm:>7.2f}" for norm in explanation["state_norms"])
+
+
+def _weights(entry: Mapping[str, Any], shown: int) -> str:
+    evidence = entry["evidence"]
+    steps = "".join(f"{weight:>6.2f}" for weight in evidence["steps"][:shown])
+    return steps + f"{evidence['mean']:>7.3f}"

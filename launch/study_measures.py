@@ -1,0 +1,132 @@
+"""What the studies share: their runs, values per test row, and bounds over users.
+
+Shapes: [n] test rows
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+import numpy as np
+from jax.sharding import Mesh
+
+from common.data.dataset import Dataset
+from common.data.timeline import Timeline
+from common.errors import InputError
+from common.ranking.intervals import bca_intervals
+from common.ranking.protocols import FULL, EditBatch, make_evaluator
+from common.ranking.ranks import RankTable
+from common.training.mesh import make_mesh, put_batch
+from common.training.task import Task
+from launch.run import build_task, use_compilation_cache
+from launch.trained import RunFolder, Trained, load_model, open_runs
+
+Columns = dict[str, np.ndarray]  # name -> float64 [n]
+
+
+class Request(NamedTuple):
+    """What a study is asked to do."""
+
+    runs: list[RunFolder]
+    dataset: Dataset
+    timeline: Timeline
+    mesh: Mesh
+    draws: int
+    seed: int
+    batch_size: int
+    readout: str | None
+
+    def describe(self) -> dict[str, Any]:
+        """The part of the results that all studies have."""
+        return {
+            "dataset": {"name": self.dataset.name, "sha256": self.dataset.sha256},
+            "split": self.dataset.split,
+            "draws": self.draws,
+            "seed": self.seed,
+            "runs": [{"name": run.name, "workdir": str(run.workdir)} for run in self.runs],
+        }
+
+
+class Measured(NamedTuple):
+    """Values of single test rows under one method, means over its seeds."""
+
+    row: np.ndarray  # int64 [n]
+    user: np.ndarray  # int32 [n]
+    columns: Columns
+
+
+def open_request(
+    runs: str, data: str, draws: int, seed: int, batch_size: int, readout: str | None
+) -> Request:
+    """Opens the runs of `--runs` and their dataset. Raises InputError as `open_runs`."""
+    use_compilation_cache()
+    folders, dataset, timeline = open_runs(runs, data)
+    mesh = make_mesh(jax.devices()[:1])
+    return Request(folders, dataset, timeline, mesh, draws, seed, batch_size, readout)
+
+
+def load_run(request: Request, run: RunFolder, task: Task | None = None) -> Trained:
+    """A run's best parameters; task: as it was trained unless another is given."""
+    task = build_task(run.config, request.dataset) if task is None else task
+    if "rec" not in task.tasks or task.score_catalogue is None:
+        raise InputError(f"--runs: {run.name} does not rank the catalogue for rec; leave it out")
+    return load_model(
+        task, run.workdir, run.config.seed, request.dataset, request.timeline, request.mesh
+    )
+
+
+def make_ranker(
+    request: Request, run: RunFolder, trained: Trained
+) -> Callable[[EditBatch | None], RankTable]:
+    """A function from an edit of the histories to the ranks of the test rows in the catalogue."""
+    evaluate = make_evaluator(
+        trained.task,
+        request.dataset,
+        request.timeline,
+        protocols=[FULL],
+        batch_size=request.batch_size,
+        filter_seen=run.config.eval.filter_seen,
+        put_batch=lambda batch: put_batch(request.mesh, batch),
+    )
+    return lambda edit: evaluate(trained.params, trained.constants, edit).ranks["rec", FULL]
+
+
+def measure_methods(
+    request: Request, measure_run: Callable[[RunFolder], Measured | None]
+) -> dict[str, Measured]:
+    """Measures every run; runs of one name are seeds of one method, and averaged row by row.
+
+    measure_run: returns None for a run that has nothing to measure
+    Raises InputError when runs rank different rows.
+    """
+    found: dict[str, list[Measured]] = {}
+    for number, run in enumerate(request.runs, 1):
+        print(f"run {number} of {len(request.runs)}: {run.name}", file=sys.stderr)
+        measured = measure_run(run)
+        if measured is not None:
+            found.setdefault(run.name, []).append(measured)
+    every = [measured for seeds in found.values() for measured in seeds]
+    for measured in every[1:]:
+        if not np.array_equal(measured.row, every[0].row):
+            raise InputError(
+                f"--runs: one run ranks {len(every[0].row)} test rows, another "
+                f"{len(measured.row)}; use runs with the same config.data.min_history"
+            )
+    return {
+        name: seeds[0]._replace(
+            columns={
+                key: np.mean([seed.columns[key] for seed in seeds], axis=0)
+                for key in seeds[0].columns
+            }
+        )
+        for name, seeds in found.items()
+    }
+
+
+def bound(user: np.ndarray, values: np.ndarray, seed: int) -> dict[str, float]:
+    """{"value", "low", "high"}: the mean of values float64 [n] and its 95 % BCa bounds."""
+    triple = bca_intervals(user, np.asarray(values, np.float64)[:, None], seed=seed)
+    return {name: float(part[0]) for name, part in triple._asdict().items()}

@@ -1,0 +1,93 @@
+"""Swap: every user is fed what another user searched for (`common.data.edits.swap_searches`).
+
+The weight of each slot is held against the user's own search of that slot. A model that weighs
+searches by what they say then scores by chance; what stays above 0.5 does not come from them.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from common.errors import InputError
+from common.ranking.evidence import FIGURES
+from launch.evidence import weigh_evidence
+from launch.pictures import COLORS, open_figure, plain
+from launch.study_measures import Request, load_run
+from launch.tables import format_bounds, format_markdown
+
+SCORERS = ("own", "swapped")
+
+
+def measure(request: Request) -> dict[str, Any]:
+    """{"methods": {name: {"own" or "swapped": {figure: {value, low, high}}}}}.
+
+    "own": fed the user's searches. "swapped": mean over `request.draws` draws, the lowest and the
+    highest bound of any; over seeds likewise.
+    Raises InputError for runs without evidence, and for data without planted truth.
+    """
+    found: dict[str, dict[str, list[dict[str, Any]]]] = {}
+    for run in request.runs:
+        trained = load_run(request, run)
+        if trained.task.explain is None:
+            raise InputError(f"--runs: {run.name} gives searches no weights; leave it out")
+        report = weigh_evidence(
+            *trained, request.dataset, request.timeline, request.mesh,
+            request.batch_size, request.seed, swaps=request.draws,
+        )  # fmt: skip
+        entry = found.setdefault(run.name, {name: [] for name in SCORERS})
+        entry["own"].append(report["model"])
+        entry["swapped"] += [report[name] for name in report if name.startswith("swapped")]
+    methods = {
+        name: {scorer: {f: _join(seeds, f) for f in FIGURES} for scorer, seeds in entry.items()}
+        for name, entry in found.items()
+    }
+    return {"methods": methods}
+
+
+def _join(reports: list[dict[str, Any]], figure: str) -> dict[str, float | None]:
+    known = [report[figure] for report in reports if report[figure]["value"] is not None]
+    if not known:
+        return {"value": None, "low": None, "high": None}
+    return {
+        "value": float(np.mean([entry["value"] for entry in known])),
+        "low": min(entry["low"] for entry in known),
+        "high": max(entry["high"] for entry in known),
+    }
+
+
+def format_table(results: dict[str, Any]) -> str:
+    """The results as Markdown."""
+    rows = [
+        [name, scorer, *(format_bounds(entry[scorer][figure], 3) for figure in FIGURES)]
+        for name, entry in results["methods"].items()
+        for scorer in SCORERS
+    ]
+    return format_markdown(["method", "fed searches", *FIGURES], rows)
+
+
+def draw(path: Path, results: dict[str, Any]) -> None:
+    """auc_pair_age with own and with swapped searches. Raises InputError without matplotlib."""
+    methods = results["methods"]
+    with open_figure(path, 7.0, 1.7 + 0.5 * len(methods)) as figure:
+        panel = figure.subplots()
+        for number, scorer in enumerate(SCORERS):
+            entries = [entry[scorer]["auc_pair_age"] for entry in methods.values()]
+            points = [(at, e) for at, e in enumerate(entries) if e["value"] is not None]
+            ends = [[e["value"] - e["low"] for _, e in points],
+                    [e["high"] - e["value"] for _, e in points]]  # fmt: skip
+            panel.errorbar([e["value"] for _, e in points],
+                           [at + 0.2 * number - 0.1 for at, _ in points], xerr=ends,
+                           color=COLORS[number], marker="o", linestyle="", capsize=2,
+                           label=f"{scorer} searches")  # fmt: skip
+        panel.axvline(0.5, color="black", linestyle=":", linewidth=0.9)
+        panel.set_yticks(range(len(methods)), [plain(name) for name in methods])
+        panel.set_ylim(len(methods) - 0.5, -0.5)
+        panel.set_xlabel("auc_pair_age (dotted: chance)")
+        figure.legend(loc="outside right center", fontsize=8)
+        panel.spines[["top", "right"]].set_visible(False)
+        figure.suptitle(
+            plain(f"Fed another user's searches: {results['dataset']['name']}"), fontsize=10
+        )

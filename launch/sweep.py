@@ -1,0 +1,159 @@
+"""Runs one configuration for several seeds, settings and ablations, one after the other.
+
+    python -m launch.sweep --config=FILE[:arg] --workdir=DIR --seeds=0,1,2
+    python -m launch.sweep --config=FILE --workdir=DIR --set=reasoner.steps=0,1,2,3,4,6
+    python -m launch.sweep --config=FILE --workdir=DIR --args=plain,no_gate,no_search
+
+Every point is a `launch.main` of its own, in DIR/[ARG/][KEY=VALUE/]seedN: a finished one is
+skipped, an interrupted one goes on. `plain` is the config as it is. {seed} in a --config.KEY=VALUE
+stands for the seed of the point, as in --config.second.start=runs/lcr/seed{seed}. Prints the
+workdirs at the end. The first point that fails stops the sweep and gives the exit code.
+"""
+
+from __future__ import annotations
+
+import itertools
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from types import FrameType
+from typing import NamedTuple
+
+from absl import flags
+
+from common.data.loading import read_manifest
+from common.errors import InputError
+from launch.command import parse_flags, run_command
+from launch.config import check_workdir, take_config
+
+PLAIN = "plain"
+
+
+class Point(NamedTuple):
+    """One run of a sweep."""
+
+    workdir: Path
+    words: list[str]  # --config... of its command line
+
+
+def main(argv: Sequence[str]) -> int:
+    """Runs the command; returns the exit code. Raises InputError for bad input."""
+    values = flags.FlagValues()
+    flags.DEFINE_string("workdir", None, "folder above the runs' own", flag_values=values)
+    flags.DEFINE_list("seeds", ["0"], "seeds, such as 0,1,2", flag_values=values)
+    flags.DEFINE_multi_string(
+        "set", [], "KEY=V1,V2,...: values to try; several --set are crossed", flag_values=values
+    )
+    flags.DEFINE_list("args", [], "config arguments to try; plain = none", flag_values=values)
+    flags.DEFINE_bool("tensorboard", True, "write TensorBoard events", flag_values=values)
+    if any(word.lstrip("-") in ("h", "help") for word in argv):
+        parse_flags(values, argv, __doc__)
+    given = [word for word in argv if word.lstrip("-").startswith(("config=", "config."))]
+    parse_flags(values, [word for word in argv if word not in given], __doc__)
+    if not values.workdir:
+        raise InputError("--workdir: missing; give a folder for the runs, such as runs/lcr")
+    points = plan_points(given, Path(values.workdir), values.args, values.set, values.seeds)
+    done = [is_finished(point) for point in points]  # and with them all bad input is known
+    more = [] if values.tensorboard else ["--notensorboard"]
+    for number, (point, finished) in enumerate(zip(points, done, strict=True), 1):
+        state = "finished already" if finished else " ".join(point.words)
+        print(f"[{number}/{len(points)}] {point.workdir}: {state}", file=sys.stderr)
+        if finished:
+            continue
+        code = run_point([*point.words, f"--workdir={point.workdir}", *more])
+        if code:
+            print(f"error: {point.workdir}: ended with exit code {code}", file=sys.stderr)
+            return code
+    print("\n".join(str(point.workdir) for point in points))
+    return 0
+
+
+def plan_points(
+    given: Sequence[str],
+    workdir: Path,
+    args: Sequence[str],
+    settings: Sequence[str],
+    seeds: Sequence[str],
+) -> list[Point]:
+    """All combinations: config arguments, then settings, then seeds (the fastest).
+
+    given: the words --config=FILE[:arg] and --config.KEY=VALUE of every point
+    settings: "KEY=V1,V2" each
+    Raises InputError for a setting of another form and for seeds that are no numbers.
+    """
+    for seed in seeds:
+        if not seed.strip().isdigit():
+            raise InputError(f"--seeds={','.join(seeds)}: {seed!r} is no seed; use numbers: 0,1,2")
+    axes: list[list[str]] = []
+    for setting in settings:
+        key, equals, choices = setting.removeprefix("config.").partition("=")
+        if not (key and equals and choices):
+            raise InputError(f"--set={setting}: not of the form KEY=V1,V2, as reasoner.steps=1,2")
+        axes.append([f"{key}={choice}" for choice in choices.split(",")])
+    points = []
+    for arg, *chosen, seed in itertools.product(args or [""], *axes, map(str.strip, seeds)):
+        folder = workdir.joinpath(*filter(None, [arg]), *chosen, f"seed{seed}")
+        words = [_join_arg(word, "" if arg == PLAIN else arg) for word in given]
+        words = [word.replace("{seed}", seed) for word in words]
+        words += [f"--config.{pair}" for pair in chosen]
+        points.append(Point(folder, [*words, f"--config.seed={seed}"]))
+    return points
+
+
+def _join_arg(word: str, arg: str) -> str:
+    """Adds a config argument to --config=FILE[:arg]; other words stay."""
+    if not arg or not word.lstrip("-").startswith("config="):
+        return word
+    return f"{word}+{arg}" if ":" in word else f"{word}:{arg}"
+
+
+def is_finished(point: Point) -> bool:
+    """Whether the point's workdir has the results of this very run.
+
+    Raises InputError for a bad configuration, a folder without a dataset, and for a workdir that
+    holds another run.
+    """
+    config, _ = take_config(point.words)
+    dataset = read_manifest(Path(config.data.path))["sha256"]
+    return (
+        check_workdir(point.workdir, config, dataset) and (point.workdir / "results.json").is_file()
+    )
+
+
+def run_point(words: Sequence[str]) -> int:
+    """Runs `launch.main` in a process of its own; returns its exit code.
+
+    Ctrl-C and SIGTERM are passed on, so that the run can save.
+    """
+    child: subprocess.Popen[bytes] | None = None
+    early: list[int] = []  # signals that came before the run had started
+
+    def forward(number: int, frame: FrameType | None) -> None:
+        del frame
+        if child is None:
+            early.append(number)
+        else:
+            child.send_signal(number)
+
+    before = {number: signal.signal(number, forward) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        # A session of its own: the terminal's Ctrl-C would reach it twice, and that means at once.
+        child = subprocess.Popen(
+            [sys.executable, "-m", "launch.main", *words],
+            env={**os.environ, "PYTHONUNBUFFERED": "1"},
+            start_new_session=True,
+        )
+        for number in early:
+            child.send_signal(number)
+        code = child.wait()
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+    return code if code >= 0 else 128 - code  # killed by a signal: as a shell says it
+
+
+if __name__ == "__main__":
+    sys.exit(run_command(main, sys.argv[1:]))

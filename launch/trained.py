@@ -1,0 +1,148 @@
+"""Run folders and the trained models in them, for evaluating, explaining and studies."""
+
+from __future__ import annotations
+
+import importlib
+import json
+import sys
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from jax.sharding import Mesh
+from ml_collections import ConfigDict
+
+from common.data.dataset import Dataset
+from common.data.folder import load_dataset
+from common.data.timeline import Timeline, build_timeline
+from common.errors import InputError
+from common.training.mesh import put_batch
+from common.training.restore import load_trained
+from common.training.step import init_params, place_key
+from common.training.task import Constants, Params, Task
+from launch.config import flatten
+from launch.run import METHODS, take_batch
+
+
+class RunFolder(NamedTuple):
+    """A workdir that `launch.main` has trained, and the name it has in a study."""
+
+    name: str
+    workdir: Path
+    config: ConfigDict
+    dataset_sha256: str
+
+
+class Trained(NamedTuple):
+    """A task with its best parameters."""
+
+    task: Task
+    params: Params
+    constants: Constants
+
+
+def load_model(
+    task: Task, workdir: Path, seed: int, dataset: Dataset, timeline: Timeline, mesh: Mesh
+) -> Trained:
+    """The best parameters of a run.
+
+    task: as it was trained, or with other history lengths
+    seed: the run's
+    Raises InputError where there is no checkpoint that fits.
+    """
+    batch = take_batch(task, dataset, timeline)
+    if not task.stages:  # nothing was trained: what `init` makes is the model
+        params, constants = init_params(
+            task, place_key(seed, "init", mesh), put_batch(mesh, batch), mesh
+        )
+    else:
+        params, constants, _ = load_trained(task, batch, workdir, seed, mesh)
+    return Trained(task, params, constants)
+
+
+def parse_runs(text: str) -> list[tuple[str, Path]]:
+    """Reads `NAME=DIR,NAME=DIR,...`; a name may have a "=" in it, and DIR alone is its own name.
+
+    Raises InputError for nothing, an empty part, or a name that comes twice.
+    """
+    runs = []
+    for part in text.split(","):
+        name, _, folder = part.strip().rpartition("=")
+        if not folder:
+            raise InputError(f"--runs={text}: needs NAME=DIR,NAME=DIR,...; give at least one")
+        runs.append((name or Path(folder).name, Path(folder).resolve()))
+    names = [name for name, _ in runs]
+    for name in names:
+        if names.count(name) > 1:
+            raise InputError(f"--runs: the name {name!r} comes twice; give every run its own")
+    return runs
+
+
+def open_folder(name: str, workdir: Path) -> RunFolder:
+    """Reads a run's config.json. Keys that the run did not know yet get their defaults, with a
+    warning. Raises InputError where there is none that can be read."""
+    path = workdir / "config.json"
+    try:
+        saved = json.loads(path.read_text())
+        values, sha256, method = saved["config"], saved["dataset_sha256"], saved["config"]["method"]
+    except FileNotFoundError:
+        raise InputError(f"{workdir}: is no run (no config.json); train it first") from None
+    except (ValueError, KeyError, TypeError, OSError) as fault:
+        raise InputError(f"{path}: not readable ({fault}); use another run") from None
+    if method not in METHODS:
+        raise InputError(f"{path}, key method: {method!r} is unknown; use {', '.join(METHODS)}")
+    config = ConfigDict(values)
+    missing = _add_defaults(config, method)
+    if missing:
+        print(
+            f"warning: {path}: older than {', '.join(missing)}; default values are used",
+            file=sys.stderr,
+        )
+    return RunFolder(name, workdir, config, sha256)
+
+
+def open_runs(text: str, data: str = "") -> tuple[list[RunFolder], Dataset, Timeline]:
+    """The runs of a study, with the dataset they share.
+
+    text: of `--runs`, see `parse_runs`; data: folder of the dataset, "" = the first run's
+    Raises InputError for runs on different data, splits or rankings.
+    """
+    runs = [open_folder(name, workdir) for name, workdir in parse_runs(text)]
+    first = runs[0]
+    for run in runs[1:]:
+        for what, ours, theirs in (
+            ("dataset", first.dataset_sha256[:12], run.dataset_sha256[:12]),
+            ("split", first.config.data.split, run.config.data.split),
+            ("filter_seen", first.config.eval.filter_seen, run.config.eval.filter_seen),
+        ):
+            if ours != theirs:
+                raise InputError(
+                    f"--runs: the {what} of {first.name} is {ours}, of {run.name} {theirs}; "
+                    "compare runs on the same"
+                )
+    dataset = load_dataset(Path(data or first.config.data.path), first.config.data.split)
+    if dataset.sha256 != first.dataset_sha256:
+        raise InputError(
+            f"{dataset.path}: is the dataset {dataset.sha256[:12]}, the runs were trained on "
+            f"{first.dataset_sha256[:12]}; give that one with --data"
+        )
+    timeline = build_timeline(dataset.rec, dataset.search, dataset.n_users, dataset.history_order)
+    return runs, dataset, timeline
+
+
+def _add_defaults(config: ConfigDict, method: str) -> list[str]:
+    """Adds keys of the method's base config that are missing; returns them."""
+    try:
+        base = importlib.import_module(f"{METHODS[method]}.configs.base").get_config()
+    except ModuleNotFoundError:
+        return []
+    known: dict[str, Any] = flatten(base.to_dict())
+    missing = sorted(known.keys() - flatten(config.to_dict()).keys())
+    for key in missing:
+        group, name = config, key
+        while "." in name:
+            head, _, name = name.partition(".")
+            if head not in group:
+                group[head] = ConfigDict()
+            group = group[head]
+        group[name] = known[key]
+    return missing

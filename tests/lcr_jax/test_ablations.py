@@ -1,0 +1,160 @@
+"""Each ablation changes what it says, and the changed model takes a training step."""
+
+from __future__ import annotations
+
+import jax
+import numpy as np
+import pytest
+
+from common.data.batches import training_source
+from common.data.folder import PrepareSettings, write_dataset
+from common.data.loading import load_dataset
+from common.data.readers.synthetic import generate
+from common.data.timeline import build_timeline
+from common.data.view import HOST_FIELDS
+from common.errors import InputError
+from lcr_jax import build
+from lcr_jax.configs import ablations, base, beauty, demo, tiny
+from lcr_jax.configs.ablations import ABLATIONS
+
+MEANT = {  # the issue's list, and what to look at
+    "no_reasoning": ("reasoner.steps", 0),
+    "k1": ("reasoner.steps", 1),
+    "k2": ("reasoner.steps", 2),
+    "k3": ("reasoner.steps", 3),
+    "k4": ("reasoner.steps", 4),
+    "k6": ("reasoner.steps", 6),
+    "no_contrastive": ("loss.contrastive_weight", 0.0),
+    "no_rl": ("second.kind", "none"),
+    "no_search": ("data.searches", False),
+    "no_gate": ("reasoner.gate", False),
+    "no_null_event": ("reasoner.null_event", False),
+    "dual_encoder": ("model.encoder", "dual"),
+}
+
+
+@pytest.fixture(scope="module")
+def dataset(tmp_path_factory):
+    path = tmp_path_factory.mktemp("data") / "tiny"
+    write_dataset(path, generate("tiny"), PrepareSettings(negatives=20))
+    return load_dataset(path)
+
+
+def flatten(config):
+    return {f"{group}.{key}": v for group in dict(config) for key, v in items(config[group])}
+
+
+def items(group):
+    return group.items() if hasattr(group, "items") else [("", group)]
+
+
+def test_every_ablation_of_the_list_is_there():
+    assert MEANT.keys() == ABLATIONS.keys()
+
+
+@pytest.mark.parametrize("file", [base, beauty, demo, tiny], ids=lambda file: file.__name__)
+@pytest.mark.parametrize("name", MEANT)
+def test_the_config_changes_in_its_keys_only(file, name):
+    plain, changed = flatten(file.get_config()), flatten(file.get_config(name))
+    key, value = MEANT[name]
+    assert changed[key] == value
+    differ = {k for k in plain if plain[k] != changed[k]}
+    assert differ <= ABLATIONS[name].keys()
+    assert plain.keys() == changed.keys()
+
+
+def test_several_are_joined():
+    config = base.get_config("k1+no_gate+no_search")
+    assert (config.reasoner.steps, config.reasoner.gate, config.data.searches) == (1, False, False)
+    assert base.get_config("") == base.get_config()
+
+
+@pytest.mark.parametrize(
+    ("arg", "message"),
+    [
+        ("no_gates", "argument no_gates: no such ablation; did you mean no_gate?"),
+        ("xyz", "use one of no_reasoning, k1,"),
+        ("no_gate+K=0", "argument K=0: no such ablation"),
+        ("k1+no_reasoning", "config.reasoner.steps is set twice"),
+    ],
+)
+def test_what_cannot_be_is_named(arg, message):
+    with pytest.raises(InputError, match=message.replace("?", r"\?")):
+        base.get_config(arg)
+
+
+def test_an_ablation_that_changes_nothing_warns(capsys):
+    tiny.get_config("no_gate")
+    assert capsys.readouterr().err == ""
+    demo.get_config("no_gate")  # the demo's model has no gate
+    assert "warning: --config, argument no_gate: changes nothing" in capsys.readouterr().err
+
+
+def test_no_rl_forgets_where_the_second_stage_starts():
+    config = base.get_config()
+    config.second.kind, config.second.start = "reinforce", "runs/lcr"
+    ablations.ablate(config, "no_rl")
+    assert (config.second.kind, config.second.start) == ("none", "")
+
+
+def take_batch(task, dataset, size=16):
+    timeline = build_timeline(dataset.rec, dataset.search, dataset.n_users, "time")
+    source = training_source(dataset, timeline, task.view, size, 0, 1)
+    return {k: v for k, v in source[0].items() if k not in HOST_FIELDS}
+
+
+@pytest.mark.parametrize("name", MEANT)
+def test_the_model_trains_one_step_and_is_what_it_says(name, dataset, quick_jit):
+    config = tiny.get_config(name)
+    config.model.width, config.loss.alignment_negatives = 8, 4
+    task = build(config, dataset)
+    (stage,) = task.stages
+    batch = take_batch(task, dataset)
+
+    def step(key):
+        params, constants = task.init(key, batch)
+        (loss, metrics), slope = jax.value_and_grad(stage.loss, has_aux=True)(
+            params, constants, batch, key
+        )
+        after = jax.tree.map(lambda p, g: p - 0.01 * g, params, slope)
+        told = task.explain(params, constants, batch)
+        return loss, metrics, stage.loss(after, constants, batch, key)[0], told, params
+
+    loss, metrics, later, told, params = quick_jit(step)(jax.random.key(0))
+    assert np.isfinite(loss)
+    assert later < loss
+    steps = MEANT[name][1] if MEANT[name][0] == "reasoner.steps" else 2
+    assert told["state_norms"].shape[1] == steps + 1
+    assert ("contrastive" in metrics) == (name not in ("no_contrastive", "no_reasoning"))
+    assert ("alignment" in metrics) == (name != "no_search")
+    names = {"/".join(key.key for key in path) for path, _ in jax.tree.leaves_with_path(params)}
+    assert any(n.startswith("reasoner/gate/") for n in names) == (
+        name not in ("no_gate", "no_reasoning")
+    )
+    assert any("rec_from_search" in n for n in names) == (name == "dual_encoder")
+    evidence, searches = np.asarray(told["mean_evidence"]), batch["search_mask"].sum(axis=1)
+    np.testing.assert_allclose(evidence.sum(axis=1), 1, rtol=1e-5)
+    if name == "no_search":
+        assert searches.sum() == 0
+        np.testing.assert_allclose(evidence[:, 0], 1, rtol=1e-6)
+        assert not batch["search_click"].any()
+        assert not batch["search_query"].any()
+    else:
+        assert (searches > 0).any()
+        null = np.where(searches > 0, 0, 1) if name == "no_null_event" else evidence[:, 0]
+        np.testing.assert_allclose(evidence[:, 0], null, atol=1e-6)
+        assert name == "no_null_event" or (evidence[:, 0] > 0).all()
+
+
+def test_without_searches_the_same_rows_and_rec_events_are_left(dataset):
+    with_them, without = (
+        take_batch(build(tiny.get_config(arg), dataset), dataset) for arg in ("", "no_search")
+    )
+    for name in ("user", "target", "rec_item", "rec_mask", "negatives"):
+        np.testing.assert_array_equal(without[name], with_them[name], err_msg=name)
+    # Recency now counts rec events alone: the newest is 0, the one before 1, ...
+    length, pad = without["rec_mask"].shape[1], without["order"].shape[1]
+    count = without["rec_mask"].sum(axis=1, keepdims=True)
+    expected = np.where(without["rec_mask"] != 0, count - 1 - np.arange(length), pad)
+    np.testing.assert_array_equal(without["order"][:, :length], expected)
+    assert (without["order"][:, length:] == pad).all()
