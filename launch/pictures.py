@@ -25,13 +25,14 @@ def open_figure(path: Path, width: float, height: float) -> Iterator[Any]:
     try:
         from matplotlib.backends.backend_agg import FigureCanvasAgg
         from matplotlib.figure import Figure
+        from matplotlib.layout_engine import ConstrainedLayoutEngine
     except ImportError:
         raise InputError(
             f"{path.name}: matplotlib is not installed, so there is no picture (the texts are "
             "written); pip install snr-jax[report]"
         ) from None
-    figure = Figure(figsize=(width, height), layout="constrained")
-    figure.get_layout_engine().set(w_pad=0.08, h_pad=0.08)
+    layout = ConstrainedLayoutEngine(w_pad=0.08, h_pad=0.08)
+    figure = Figure(figsize=(width, height), layout=layout)
     FigureCanvasAgg(figure)  # no display, and no state outside of this figure
     yield figure
     beside = path.with_name(path.name + ".tmp")

@@ -13,7 +13,7 @@ import jax
 import jax.numpy as jnp
 from flax import linen as nn
 
-from common.nn.attention import FeedForward, MultiHeadAttention
+from common.nn.attention import FeedForward, MultiHeadAttention, Projected
 from lcr_jax.encoder import Memory
 from lcr_jax.settings import ModelSettings
 
@@ -96,7 +96,7 @@ class Reasoner(nn.Module):
             gates.append(result.openness)
         return gather_steps(states, evidence, gates)
 
-    def project(self, memory: Memory) -> tuple[jax.Array, jax.Array]:
+    def project(self, memory: Memory) -> Projected:
         """Keys and values of the searches, for all steps: weights are shared, memory is fixed."""
         return self.cross_search.project(self.memory_norm(memory.search))
 
@@ -104,7 +104,7 @@ class Reasoner(nn.Module):
         self,
         k: int,
         states: jax.Array,
-        searches: tuple[jax.Array, jax.Array],
+        searches: Projected,
         memory: Memory,
         deterministic: bool,
     ) -> Step:

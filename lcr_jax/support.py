@@ -54,4 +54,5 @@ class Support(nn.Module):
 def start_at_identity(key: jax.Array, shape: tuple[int, ...], dtype: Any = jnp.float32) -> Any:
     """An initializer: the identity matrix."""
     del key
-    return jnp.eye(*shape, dtype=dtype)
+    rows, columns = shape
+    return jnp.eye(rows, columns, dtype=dtype)

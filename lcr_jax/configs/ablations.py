@@ -17,10 +17,17 @@ ABLATIONS: dict[str, dict[str, Any]] = {
     "no_contrastive": {"loss.contrastive_weight": 0.0},
     "no_rl": {"second.kind": "none", "second.start": ""},
     # No search is read, so there is neither a pair to align nor a weight to judge.
-    "no_search": {"data.searches": False, "loss.alignment_weight": 0.0, "eval.evidence": False},
+    "no_search": {
+        "data.searches": False,
+        "loss.alignment_weight": 0.0,
+        "loss.evidence_weight": 0.0,
+        "eval.evidence": False,
+    },
     "no_gate": {"reasoner.gate": False},
     "no_null_event": {"reasoner.null_event": False},
     "dual_encoder": {"model.encoder": "dual"},
+    "no_evidence_loss": {"loss.evidence_weight": 0.0},
+    "no_support": {"reasoner.support": False},
 }
 
 

@@ -29,8 +29,10 @@ def get_config(arg: str = "") -> ConfigDict:
     # searches the model used. Same NDCG@10 on validation rows as the merged encoder with gates.
     config.model.encoder = "grounded"
     config.reasoner.gate = False
+    config.reasoner.support = True
     config.loss.recommendation = "softmax"
-    config.loss.alignment_pairs = 1
+    config.loss.evidence_weight = 1.0
+    config.loss.alignment_weight = 1.0
     config.loss.alignment_negatives = 256
     config.train.batch_size = 512
     config.train.epochs = 6

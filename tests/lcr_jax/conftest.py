@@ -153,6 +153,6 @@ def build_batch():
     return make_batch
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def quick_jit():
     return compile_quickly

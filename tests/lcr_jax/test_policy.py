@@ -94,15 +94,8 @@ def test_sigma_follows_the_size_of_the_mean_without_gradient():
     np.testing.assert_array_equal(gradient, 0)
 
 
-def encode(model, batch):
-    def method(m):
-        return m.encode(batch, m.lookup(batch, model.constants), True)
-
-    return model.module.apply({"params": model.params}, method=method)
-
-
 @pytest.fixture(scope="module")
-def walked():
+def walked(quick_jit):
     """A function of (model, batch, key) -> (encoded, rollouts), compiled once."""
 
     def run(module, params, constants, batch, key):
@@ -114,7 +107,7 @@ def walked():
         noise = draw_noise(key, 4, s.steps, batch["target"].shape[0], s.width)
         return encoded, roll_out(module, params, encoded, noise, 0.1)
 
-    compiled = jax.jit(run, static_argnums=0)
+    compiled = quick_jit(run, static_argnums=0)
     return lambda model, batch, key: compiled(
         model.module, model.params, model.constants, batch, key
     )

@@ -11,9 +11,7 @@ import numpy as np
 import pytest
 
 from common.data.view import View
-from common.training.mesh import make_mesh, put_batch, put_full
 from common.training.optimizers import make_updater
-from common.training.step import init_state, make_step, place_key
 from common.training.task import Stage
 from lcr_jax.reinforce import reinforce_loss
 from lcr_jax.rewards import REWARDS
@@ -26,26 +24,33 @@ REC, SEARCHES = [3, 0, 5, 0], [2, 4, 0, 0]  # both, no rec event, no search, nei
 
 
 @pytest.fixture(scope="module")
-def run():
-    """run(model, batch, key=0, start=None, params=None, **settings) -> (loss, metrics), gradients.
+def run(quick_jit):
+    """run(model, batch, start=None, params=None, train=..., ...) -> (loss, metrics), gradients.
 
-    The gradients are those of the parameters and of the reference.
+    The gradients are those of the parameters and of the reference. Compiled once per model and
+    `train`; the weights of the terms are arguments.
     """
     compiled = {}
 
-    def call(model, batch, key=0, start=None, params=None, **changes):
-        second = dataclasses.replace(SECOND, **changes)
+    def compile_for(model, train, in_batch):
+        second = dataclasses.replace(SECOND, train=train, in_batch=in_batch)
+
+        def loss(params, start, batch, weights):
+            settings = dataclasses.replace(second, **weights)
+            constants = model.constants | {"start": start}
+            key = jax.random.key(0)
+            return reinforce_loss(model.module, LOSS, settings, params, constants, batch, key)
+
+        return quick_jit(jax.value_and_grad(loss, argnums=(0, 1), has_aux=True))
+
+    def call(model, batch, start=None, params=None, train="reasoner", in_batch=3, **weights):
+        index = (model.module, train, in_batch)
+        if index not in compiled:
+            compiled[index] = compile_for(model, train, in_batch)
         params = model.params if params is None else params
         start = params if start is None else start
-        index = (model.module, second)
-        if index not in compiled:
-
-            def loss(params, start, batch, key):
-                constants = model.constants | {"start": start}
-                return reinforce_loss(model.module, LOSS, second, params, constants, batch, key)
-
-            compiled[index] = jax.jit(jax.value_and_grad(loss, argnums=(0, 1), has_aux=True))
-        return compiled[index](params, start, batch, jax.random.key(key))
+        weights = {"kl_weight": 0.1, "anchor_weight": 1.0} | weights
+        return compiled[index](params, start, batch, weights)
 
     return call
 
@@ -114,7 +119,7 @@ def test_equal_rewards_give_no_policy_gradient_and_are_masked(run, build_model, 
     assert metrics["masked_share"] == 1
     assert metrics["reward_std"] == 0
     assert largest(gradient) == 0
-    _, (gradient, _) = run(model, batch, kl_weight=0.0, anchor_weight=0.0)
+    _, (gradient, _) = run(model, batch, in_batch=0, kl_weight=0.0, anchor_weight=0.0)
     assert largest(gradient["reasoner"]) > 1e-3  # otherwise the test could not fail
 
 
@@ -137,15 +142,6 @@ def test_only_the_anchor_teaches_the_scorer(run, build_model, build_batch):
     assert largest(gradient["encoder"]) > 1e-4  # through mu
     _, (gradient, _) = run(model, batch, start=start, train="all")
     assert largest(gradient["scorer"]) > 1e-4
-
-
-@pytest.mark.parametrize("reward", sorted(REWARDS))
-def test_every_reward_runs(reward, run, build_model, build_batch):
-    model, batch = build_model(scorer="dot"), build_batch(REC, SEARCHES, negatives=12)
-    (loss, metrics), (gradient, _) = run(model, batch, reward=reward)
-    assert np.isfinite(loss)
-    assert metrics["reward_std"] > 0 or metrics["masked_share"] == 1
-    assert np.isfinite(largest(gradient))
 
 
 @pytest.mark.parametrize("train", ["reasoner", "all"])
@@ -179,31 +175,17 @@ def test_padded_rows_change_nothing(run, build_model, build_batch):
 
 
 @pytest.mark.parametrize("train", ["reasoner", "all"])
-def test_frozen_parts_do_not_move(train, build_model, build_batch):
-    """Two steps of the trainer, with weight decay: it must not reach frozen parameters either."""
-    model, batch = build_model(), build_batch(REC, SEARCHES, negatives=12)
+def test_frozen_parts_do_not_move(train, build_model):
+    """Whatever the gradient, and although there is weight decay."""
+    model = build_model()
     first = Stage("supervised", partial(int), View(negatives=3), batch_size=4, epochs=1)
     optimizer = dataclasses.replace(first.optimizer, weight_decay=0.1)
     second = dataclasses.replace(SECOND, train=train)
     stage = make_second(model.module, LOSS, second, first._replace(optimizer=optimizer))
     assert (stage.name, stage.view.negatives, stage.keeps_start) == ("reinforce", 12, True)
     assert stage.optimizer.learning_rate == {"reasoner": 1e-4, "all": 3e-5}[train]
-    mesh = make_mesh(jax.devices()[:1])
-    params = jax.tree.map(jnp.copy, model.params)
-    updater = make_updater(stage, params, 10)
-    state = init_state(params, updater, mesh, stage.keeps_start)
-    step = make_step(stage, updater, mesh)
-    place = (put_batch(mesh, jax.tree.map(np.asarray, batch)), place_key(0, "x", mesh))
-    for _ in range(2):
-        state, metrics = step(state, model.constants, *place, put_full(mesh, np.float32(1)))
-    assert metrics["kl"] > 0  # the reference has stayed behind
-    assert largest(jax.tree.map(jnp.subtract, state.start, model.params)) == 0
-    moved = {name for name in model.params if not _equal(state.params[name], model.params[name])}
-    if train == "reasoner":
-        assert moved == {"reasoner"}
-    else:
-        assert moved >= {"reasoner", "encoder", "embedding", "scorer", "intent"}
-
-
-def _equal(left, right):
-    return all(jax.tree.leaves(jax.tree.map(lambda a, b: bool((a == b).all()), left, right)))
+    directions = make_updater(stage, model.params, 10).directions
+    gradient = jax.tree.map(jnp.ones_like, model.params)
+    moves, _ = directions.update(gradient, directions.init(model.params), model.params)
+    moved = {name for name in moves if largest(moves[name]) > 0}
+    assert moved == ({"reasoner"} if train == "reasoner" else set(model.params))

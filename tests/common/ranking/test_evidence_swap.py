@@ -1,4 +1,4 @@
-"""The control of the evidence figures: fed other users' searches, a content scorer knows nothing."""
+"""The control of the evidence figures: who is fed the searches of others can only guess."""
 
 from __future__ import annotations
 
