@@ -1,6 +1,7 @@
 """Measures speed.
 
     python -m launch.bench data [--data=DIR | --preset=demo] [--history=30] [--batch=1024]
+    python -m launch.bench lcr [--batch=1112] [--history=30] [--items=20000] [--out=FILE.json]
 
 The first word is the subject, one module each with `run(argv)`; `SUBJECT --help` lists its flags.
 """
@@ -14,10 +15,13 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from common.errors import InputError
-from launch import bench_data
+from launch import bench_data, bench_lcr
 from launch.command import run_command
 
-SUBJECTS: dict[str, Callable[[Sequence[str]], None]] = {"data": bench_data.run}
+SUBJECTS: dict[str, Callable[[Sequence[str]], None]] = {
+    "data": bench_data.run,
+    "lcr": bench_lcr.run,
+}
 
 
 def main(argv: Sequence[str]) -> int:

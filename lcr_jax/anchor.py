@@ -63,21 +63,24 @@ def prepare(
     return Shared(encoded, candidates, vectors, second.anchor_weight * total, metrics)
 
 
-def encode_reference(
+def share_reference(
     model: LCR, second: SecondSettings, shared: Shared, constants: Arrays, batch: Arrays
-) -> Encoded:
-    """The encoding by constants["start"], the frozen copy of the stage's first parameters.
+) -> Shared:
+    """`shared` as constants["start"], the frozen copy of the stage's first parameters, encodes it.
 
     Where only the reasoner is trained, encoder and embeddings still are those of the copy, and so
-    is what they gave: the encoding is shared.
+    is what they gave: nothing is encoded again.
     """
     if second.train == "reasoner":
-        return shared.encoded
+        return shared
 
-    def run(module: LCR) -> Encoded:
-        return module.encode(batch, module.lookup(batch, constants), deterministic=True)
+    def run(module: LCR) -> tuple[Encoded, jax.Array]:
+        lookup = module.lookup(batch, constants)
+        encoded = module.encode(batch, lookup, deterministic=True)
+        return encoded, lookup.items(shared.candidates.items)
 
-    return model.apply({"params": constants["start"]}, method=run)
+    encoded, vectors = model.apply({"params": constants["start"]}, method=run)
+    return shared._replace(encoded=encoded, vectors=vectors)
 
 
 def score_rollouts(model: LCR, params: Any, shared: Shared, reasoning: Reasoning) -> jax.Array:

@@ -17,7 +17,7 @@ import jax
 import jax.numpy as jnp
 
 from common.nn.attention import NEGATIVE
-from lcr_jax.anchor import Arrays, Shared, encode_reference, prepare, score_rollouts
+from lcr_jax.anchor import Arrays, Shared, prepare, score_rollouts, share_reference
 from lcr_jax.losses import masked_average
 from lcr_jax.model import LCR
 from lcr_jax.policy import draw_noise, roll_out
@@ -72,7 +72,7 @@ def likelihood_loss(
     rewards = jax.lax.stop_gradient(REWARDS[second.reward](scores[-1], allowed))
     advantage, differs = compare_rewards(rewards)
     start = constants["start"]
-    theirs = shared._replace(encoded=encode_reference(model, second, shared, constants, batch))
+    theirs = share_reference(model, second, shared, constants, batch)
     walked = roll_out(model, start, theirs.encoded, noise, second.noise).reasoning
     reference = jax.lax.stop_gradient(read_steps(start, theirs, walked))
     chance, reference = (

@@ -125,8 +125,7 @@ def query_item_alignment(
 
     def loss(negatives: jax.Array) -> jax.Array:
         total = jax.nn.logsumexp(negatives.astype(jnp.float32), axis=1)
-        own = positive.astype(jnp.float32)
-        return masked_average(jnp.logaddexp(total, own) - own, real)
+        return masked_average(jax.nn.softplus(total - positive), real)
 
     return 0.5 * (loss(with_items) + loss(with_queries))
 

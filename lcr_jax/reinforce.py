@@ -12,7 +12,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from lcr_jax.anchor import Arrays, encode_reference, prepare, score_rollouts
+from lcr_jax.anchor import Arrays, prepare, score_rollouts, share_reference
 from lcr_jax.losses import masked_average
 from lcr_jax.model import LCR
 from lcr_jax.policy import (
@@ -70,7 +70,7 @@ def reinforce_loss(
     gain, clipped = clip_ratio(ratio, advantage, second.clip_low, second.clip_high)
     policy = -masked_average(gain.mean(axis=0), valid * differs)
 
-    reference = encode_reference(model, second, shared, constants, batch)
+    reference = share_reference(model, second, shared, constants, batch).encoded
     theirs = jax.lax.stop_gradient(follow(model, constants["start"], reference, states))
     divergence = measure_divergence(rollouts.means, theirs, rollouts.sigma)
     kl = masked_average(divergence.mean(axis=0), valid)

@@ -36,7 +36,7 @@ def ablate(config: ConfigDict, arg: str) -> ConfigDict:
 
     Changes and returns `config`, a whole configuration.
     Warns on stderr of a name that changes nothing, as that is the same run again. Raises
-    InputError for an unknown name, and for two that set the same key.
+    InputError for an unknown name, and for two that disagree on a key.
     """
     changes: dict[str, Any] = {}
     for name in filter(None, arg.split("+")):
@@ -45,9 +45,9 @@ def ablate(config: ConfigDict, arg: str) -> ConfigDict:
             hint = f"did you mean {near[0]}?" if near else f"use one of {', '.join(ABLATIONS)}"
             raise InputError(f"--config, argument {name}: no such ablation; {hint}")
         for key, value in ABLATIONS[name].items():
-            if key in changes:
+            if changes.get(key, value) != value:
                 raise InputError(
-                    f"--config, argument {arg}: config.{key} is set twice; leave one name out"
+                    f"--config, argument {arg}: config.{key} gets two values; leave one name out"
                 )
             changes[key] = value
         if all(read(config, key) == value for key, value in ABLATIONS[name].items()):

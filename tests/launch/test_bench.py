@@ -54,7 +54,7 @@ def test_a_folder(tmp_path, capsys):
 @pytest.mark.parametrize(
     ("argv", "message"),
     [
-        ([], "subject '': unknown; use one of data"),
+        ([], "subject '': unknown; use one of data, lcr"),
         (["speed"], "subject 'speed': unknown"),
         (["data", "--blocks=2"], "blocks"),
         (["data", "--data=/nowhere"], "no such folder"),
@@ -75,4 +75,4 @@ def test_help_is_instant():
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert done.returncode == 0
-    assert "subjects: data" in done.stdout
+    assert "subjects: data, lcr" in done.stdout

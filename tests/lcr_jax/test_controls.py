@@ -81,7 +81,7 @@ def test_approx_ndcg_is_the_reward_when_cold():
 @pytest.mark.parametrize("kind", CONTROLS)
 def test_edge_rows_are_finite_and_the_terms_add_up(kind, run, build_model, build_batch):
     model, batch = build_model(), build_batch(REC, SEARCHES, negatives=12)
-    start = jax.tree.map(lambda leaf: leaf * 1.05, model.params)
+    start = jax.tree.map(lambda leaf: np.asarray(leaf) * np.float32(1.05), model.params)
     (loss, metrics), gradient = run(kind, model, batch, start, anchor_weight=2.0, kl_weight=0.5)
     assert all(np.isfinite(value) for value in metrics.values()), metrics
     assert all(np.all(np.isfinite(leaf)) for leaf in jax.tree.leaves(gradient))
