@@ -1,4 +1,4 @@
-"""The speed of LCR: what is printed and written, and the count of operations. No speed is asserted."""
+"""The speed of LCR: what is printed and written, and how operations are counted."""
 
 from __future__ import annotations
 
@@ -15,7 +15,10 @@ from launch.bench_lcr import count_forward
 from launch.command import run_command
 from lcr_jax.configs import base
 
-SMALL = "--batch=8 --history=3 --items=30 --queries=10 --width=4 --reasoning=1 --steps=1".split()
+SMALL = [
+    *("--batch=8", "--history=3", "--items=30", "--queries=10"),
+    *("--width=4", "--reasoning=1", "--steps=1"),
+]
 
 
 @pytest.fixture
