@@ -15,5 +15,10 @@ def get_config(arg: str = "") -> ConfigDict:
     """Exact softmax over the 1,000 items. Chosen on validation rows, never on test rows."""
     config = base_sasrec.get_config(arg)
     config.data.path = "datasets/demo"
+    config.model.dropout = 0.5
     config.train.batch_size = 16
+    config.train.epochs = 16
+    config.train.schedule = "cosine"
+    config.train.patience = 0
+    config.train.eval_every_epochs = 2
     return config
