@@ -25,10 +25,16 @@ SMALL = [
 def quick_compiler(monkeypatch):
     """Compiles in a quarter of the time; what it makes is slower, and small here."""
     compile_fully = jax.stages.Lowered.compile
-    options = {"xla_backend_optimization_level": 0}
-    monkeypatch.setattr(
-        jax.stages.Lowered, "compile", lambda self: compile_fully(self, compiler_options=options)
-    )
+    quick: dict[str, object] = {"xla_backend_optimization_level": 0}
+
+    def compile_quickly(lowered):
+        try:
+            more = quick | {"xla_cpu_use_fusion_emitters": False}
+            return compile_fully(lowered, compiler_options=more)
+        except jax.errors.JaxRuntimeError:  # another XLA, without this option
+            return compile_fully(lowered, compiler_options=quick)
+
+    monkeypatch.setattr(jax.stages.Lowered, "compile", compile_quickly)
 
 
 def test_the_report(tmp_path, capsys, quick_compiler):
