@@ -13,7 +13,9 @@ import jax.numpy as jnp
 from flax import linen as nn
 
 from common.nn.attention import MultiHeadAttention, TransformerLayer, masked_mean
+from common.nn.dense import Dense
 from common.nn.dropout import Dropout
+from common.nn.norm import LayerNorm
 from lcr_jax.settings import ModelSettings
 from lcr_jax.support import Support
 
@@ -102,7 +104,7 @@ class Encoder(nn.Module):
             x = TransformerLayer(s.width, s.heads, s.dropout, name=f"layer_{layer}")(
                 x, mask, deterministic
             )
-        x = nn.LayerNorm(name="norm")(x)
+        x = LayerNorm(name="norm")(x)
         return x[:, s.search_length + 1 :], x[:, : s.search_length + 1]
 
     def _cross(
@@ -126,8 +128,8 @@ class Encoder(nn.Module):
         crossed_rec = rec + from_search(rec, search, search_mask, deterministic)[0]
         crossed_search = search + from_rec(search, rec, rec_mask, deterministic)[0]
         return (
-            nn.LayerNorm(name="rec_norm")(crossed_rec),
-            nn.LayerNorm(name="search_norm")(crossed_search),
+            LayerNorm(name="rec_norm")(crossed_rec),
+            LayerNorm(name="search_norm")(crossed_search),
         )
 
 
@@ -156,5 +158,5 @@ class Intent(nn.Module):
         parts = [masked_mean(memory.rec, memory.rec_mask), last]
         if self.settings.encoder != "grounded" or self.settings.steps == 0:
             parts.append(masked_mean(memory.search, memory.search_mask))
-        state = nn.Dense(self.settings.width)(jnp.concatenate(parts, axis=-1))
-        return nn.LayerNorm()(state if user is None else state + user)
+        state = Dense(self.settings.width)(jnp.concatenate(parts, axis=-1))
+        return LayerNorm()(state if user is None else state + user)

@@ -50,9 +50,11 @@ def contrastive_alignment(
     states = unit(states) / temperatures[:, None, None]
     items = unit(items)
     shift = jnp.where(allowed, -log_popularity, NEGATIVE)
-    logits = jnp.einsum("kbd,jd->kbj", states, items).astype(jnp.float32) + shift
-    own = jnp.einsum("kbd,bd->kb", states, items).astype(jnp.float32) - log_popularity
-    losses = jax.nn.logsumexp(logits, axis=2) - own
+    # States as rows of one matrix: products with one long axis, as in `common.nn.dense`.
+    rows = states.reshape(-1, states.shape[2])
+    logits = (rows @ items.T).reshape(*states.shape[:2], -1).astype(jnp.float32) + shift
+    positive = jnp.einsum("kbd,bd->kb", states, items).astype(jnp.float32) - log_popularity
+    losses = jax.nn.logsumexp(logits, axis=2) - positive
     return masked_average(losses.mean(axis=0), valid)
 
 

@@ -14,6 +14,7 @@ import jax.numpy as jnp
 from flax import linen as nn
 
 from common.nn.attention import FeedForward, MultiHeadAttention, Projected
+from common.nn.norm import LayerNorm
 from lcr_jax.encoder import Memory
 from lcr_jax.settings import ModelSettings
 
@@ -67,8 +68,8 @@ class Reasoner(nn.Module):
         self.places = self.param("places", nn.initializers.normal(0.02), (s.steps + 1, s.width))
         self.look_back = MultiHeadAttention(s.width, s.heads)
         self.cross_search = MultiHeadAttention(s.width, s.heads)
-        self.state_norm, self.query_norm = nn.LayerNorm(), nn.LayerNorm()
-        self.memory_norm, self.inner_norm = nn.LayerNorm(), nn.LayerNorm()
+        self.state_norm, self.query_norm = LayerNorm(), LayerNorm()
+        self.memory_norm, self.inner_norm = LayerNorm(), LayerNorm()
         self.inner = FeedForward(s.width)
         if s.support:
             self.trust = self.param("trust", nn.initializers.ones, (s.heads,))
@@ -76,7 +77,7 @@ class Reasoner(nn.Module):
             self.gate = nn.Dense(s.width)
         if s.reground:
             self.ground = MultiHeadAttention(s.width, s.heads)
-            self.ground_norm, self.rec_norm = nn.LayerNorm(), nn.LayerNorm()
+            self.ground_norm, self.rec_norm = LayerNorm(), LayerNorm()
 
     def __call__(self, intent: jax.Array, memory: Memory, deterministic: bool) -> Reasoning:
         """intent r_0 [B, D]. With K = 0 the result is r_0 and uniform evidence."""

@@ -12,6 +12,7 @@ from flax import linen as nn
 
 from common.nn.attention import masked_softmax
 from common.nn.dense import Dense
+from common.nn.norm import LayerNorm
 from lcr_jax.encoder import Memory
 from lcr_jax.reasoner import Reasoning
 from lcr_jax.settings import ModelSettings
@@ -50,7 +51,7 @@ class Scorer(nn.Module):
 
     def setup(self) -> None:
         s = self.settings
-        self.norm = nn.LayerNorm()
+        self.norm = LayerNorm()
         self.scale = self.param("scale", nn.initializers.ones, ())
         if s.scorer == "dot_mlp":
             self.rec_attention = TargetAttention(s.width)

@@ -47,6 +47,7 @@ class LossSettings:
     temperature_growth: float = 1.5  # earlier steps are softer by this factor each
     evidence_weight: float = 0.0
     evidence_negatives: int = 256  # targets of other rows of the batch
+    distractors: float = 0.0  # share of another row's searches mixed in while training
     alignment_weight: float = 0.1
     alignment_temperature: float = 0.1
     alignment_pairs: int = 4  # most recent clicked searches of a row that enter the alignment

@@ -13,6 +13,7 @@ import jax.numpy as jnp
 
 from common.data.view import candidate_items
 from lcr_jax import losses
+from lcr_jax.distractors import add_distractors
 from lcr_jax.embedding import Lookup
 from lcr_jax.model import LCR, Encoded
 from lcr_jax.settings import LossSettings
@@ -34,6 +35,8 @@ def supervised_loss(
     alignment.
     """
     dropout, sampled = jax.random.split(key)
+    if settings.distractors:
+        batch = add_distractors(batch, settings.distractors, jax.random.fold_in(key, 1))
 
     def terms(module: LCR) -> tuple[jax.Array, dict[str, jax.Array]]:
         lookup = module.lookup(batch, constants)

@@ -15,6 +15,7 @@ import jax.numpy as jnp
 from flax import linen as nn
 
 from common.nn.attention import NEGATIVE
+from common.nn.dense import Dense
 from lcr_jax.losses import unit
 
 SHARPNESS = 4.0  # start of the learned factor on the cosines
@@ -40,7 +41,7 @@ class Support(nn.Module):
         sharpness = self.param("sharpness", nn.initializers.constant(math.log(SHARPNESS)), ())
         fading = self.param("fading", nn.initializers.constant(FADING), ())
         null = self.param("null", nn.initializers.zeros, ())
-        project = nn.Dense(self.width, use_bias=False, kernel_init=start_at_identity, name="map")
+        project = Dense(self.width, use_bias=False, kernel_init=start_at_identity, name="map")
         cosine = jnp.einsum("bnd,bmd->bnm", unit(project(searches)), unit(project(rec)))
         logits = jnp.exp(sharpness) * cosine.astype(jnp.float32)
         logits = logits - fading * rank[:, None, :]

@@ -79,9 +79,7 @@ def make_constants(dataset: Dataset, view: View) -> dict[str, jax.Array]:
     return {
         "query_tokens": jnp.asarray(dataset.query_tokens),
         "item_categories": jnp.asarray(join_levels(dataset.item_categories)),
-        "log_popularity": jnp.asarray(
-            log_draw_shares(dataset, view.task, view.negative_sampling)
-        ),
+        "log_popularity": jnp.asarray(log_draw_shares(dataset, view.task, view.negative_sampling)),
     }
 
 

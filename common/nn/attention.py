@@ -14,6 +14,7 @@ from flax import linen as nn
 
 from common.nn.dense import Dense, HeadDense
 from common.nn.dropout import Dropout
+from common.nn.norm import LayerNorm
 
 NEGATIVE = -1e9  # additive mask; finite, so that a softmax over nothing stays finite
 
@@ -141,8 +142,8 @@ class TransformerLayer(nn.Module):
         bias: jax.Array | None = None,
     ) -> jax.Array:
         drop = Dropout(self.dropout, deterministic=deterministic)
-        normed = nn.LayerNorm()(x)
+        normed = LayerNorm()(x)
         attention = MultiHeadAttention(self.width, self.heads)
         mixed, _ = attention(normed, normed, mask, deterministic, bias)
         x = x + drop(mixed)
-        return x + drop(FeedForward(self.width)(nn.LayerNorm()(x)))
+        return x + drop(FeedForward(self.width)(LayerNorm()(x)))

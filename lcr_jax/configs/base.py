@@ -51,6 +51,7 @@ def get_config(arg: str = "") -> ConfigDict:
     config.loss.temperature_growth = 1.5
     config.loss.evidence_weight = 0.0  # evidence has to explain the target; ours, off = literal
     config.loss.evidence_negatives = 256
+    config.loss.distractors = 0.0  # share of another row's searches mixed in while training; ours
     config.loss.alignment_weight = 0.1
     config.loss.alignment_temperature = 0.1
     config.loss.alignment_pairs = 4

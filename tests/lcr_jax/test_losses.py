@@ -201,3 +201,13 @@ def test_without_reasoning_there_is_no_contrastive_loss(build_model, build_batch
     value, metrics = run(model.params, model.constants, batch, jax.random.key(0))
     assert set(metrics) == {"recommendation"}
     assert value == metrics["recommendation"]
+
+
+def test_taken_targets_are_found_like_by_comparing_all():
+    rng = np.random.default_rng(3)
+    target, others = rng.integers(1, 15, 9), rng.integers(1, 15, 6)
+    taken = rng.integers(0, 15, (9, 4))  # with pads
+    plain = (target[:, None] == others) | (taken[:, :, None] == others).any(axis=1)
+    got = losses._share_target(*(jnp.asarray(x, jnp.int32) for x in (target, others, taken)))
+    np.testing.assert_array_equal(got, plain)
+    assert 0.1 < plain.mean() < 0.9
