@@ -16,4 +16,9 @@ def get_config(arg: str = "") -> ConfigDict:
     config = base_sasrec.get_config(arg)
     config.data.path = "datasets/beauty"
     config.model.dropout = 0.5
+    config.train.epochs = 16
+    config.train.schedule = "cosine"
+    config.train.warmup_steps = 100
+    config.train.patience = 0
+    config.train.eval_every_epochs = 4
     return config
