@@ -24,6 +24,7 @@ from launch.command import parse_flags
 if TYPE_CHECKING:
     from common.data.batches import Batch, BatchSource
     from common.data.dataset import Dataset
+    from common.data.mixed import MixedSource
 
 _LEAST_BLOCKS = 5
 
@@ -82,7 +83,7 @@ def _measure(values: flags.FlagValues, path: Path) -> None:
         print(f"trainer: {rate:>11,.0f} examples/s (LCR), {share:.2%} of its time waiting for data")
 
 
-def _open_source(values: flags.FlagValues, dataset: Dataset) -> BatchSource:
+def _open_source(values: flags.FlagValues, dataset: Dataset) -> BatchSource | MixedSource:
     """A training source with enough epochs for the warm-up and all blocks."""
     from common.data.batches import training_source
     from common.data.timeline import build_timeline

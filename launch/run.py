@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import difflib
 import importlib
 import os
@@ -136,8 +137,10 @@ def run_method(
 
 def take_batch(task: Task, dataset: Dataset, timeline: Timeline) -> Batch:
     """A small batch of the task's view, for shapes."""
-    rows = dataset.rows[task.tasks[0], "test"][:1]
-    return evaluation_source(dataset, timeline, task.view, rows, 2)[0]
+    served = task.tasks[0]
+    view = dataclasses.replace(task.view, task=served)
+    rows = dataset.rows[served, "test"][:1]
+    return evaluation_source(dataset, timeline, view, rows, 2)[0]
 
 
 def evaluate_method(

@@ -9,12 +9,16 @@ Shapes: [B] batch  [M] rec history  [N] searches  [P] clicks per search  [n] neg
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 
 import numpy as np
 
 from common.data.dataset import Dataset
-from common.data.hashing import EPOCH, TASK_STREAM, draw_words
+from common.data.events import TASKS
+from common.data.hashing import TASK_STREAM
+from common.data.mixed import MixedSource
 from common.data.negatives import TrainingNegatives
+from common.data.order import BatchOrder
 from common.data.timeline import Timeline
 from common.data.view import View
 from common.errors import InputError
@@ -46,12 +50,17 @@ class BatchSource:
         lists: np.ndarray | None = None,
     ) -> None:
         """Takes over checked arguments; `lists` (int32 [rows, n]) or `sampler` give negatives."""
+        self._order = BatchOrder(
+            len(rows),
+            batch_size,
+            epochs=epochs,
+            process=process,
+            processes=processes,
+            shuffle_seed=shuffle_seed,
+        )
         self.n_rows = len(rows)
-        self.steps_per_epoch = -(-len(rows) // batch_size)
-        self._epochs, self._batch_size = epochs, batch_size
-        self._local_size = batch_size // processes
-        self._local_start = process * self._local_size
-        self._seed, self._sampler, self._lists = shuffle_seed, sampler, lists
+        self.steps_per_epoch = self._order.steps_per_epoch
+        self._sampler, self._lists = sampler, lists
         self._view, self._rows = view, rows
         self._histories = _Histories(timeline, view, timeline.find(view.task, rows))
         events = dataset.events(view.task)
@@ -60,7 +69,6 @@ class BatchSource:
             self._query = dataset.search.query[rows]
         else:
             self._query = np.zeros(len(rows), np.int32)
-        self._order = (-1, rows)  # (epoch, its permutation): the one in use
         mode = "evaluation" if shuffle_seed is None else f"training seed {shuffle_seed}"
         self._name = (
             f"BatchSource({mode}, {dataset.name} {dataset.sha256[:12]}, {dataset.split}, "
@@ -69,7 +77,7 @@ class BatchSource:
         )
 
     def __len__(self) -> int:
-        return self._epochs * self.steps_per_epoch
+        return len(self._order)
 
     def __repr__(self) -> str:
         # Grain stores this in checkpoints: no addresses, and no process, so that a run can be
@@ -77,15 +85,13 @@ class BatchSource:
         return self._name
 
     def __getitem__(self, step: int) -> Batch:
-        step = range(len(self))[step]
-        epoch, number = divmod(step, self.steps_per_epoch)
-        start = number * self._batch_size
-        slot = start + self._local_start + np.arange(self._local_size)
-        valid = slot < self.n_rows
-        place = np.where(valid, slot, start)
-        if self._seed is not None:
-            place = self._permutation(epoch)[place]
+        return self.gather(*self._order[step])
 
+    def gather(self, place: np.ndarray, valid: np.ndarray, epoch: int) -> Batch:
+        """The batch of any rows.
+
+        place: int64 [B], which of the source's rows; valid: bool [B]; epoch: of the negatives
+        """
         row, user, target = self._rows[place], self._user[place], self._target[place]
         if self._sampler is not None:
             negatives = self._sampler.draw(row, user, target, epoch, self._view.negatives)
@@ -106,17 +112,7 @@ class BatchSource:
 
     def position(self, step: int) -> dict[str, int]:
         """Where a run stands that has consumed `step` batches: {"epoch", "next_batch"}."""
-        epoch, batch = divmod(step, self.steps_per_epoch)
-        return {"epoch": epoch, "next_batch": batch}
-
-    def _permutation(self, epoch: int) -> np.ndarray:
-        """int64 [rows]: the order of the target rows in an epoch."""
-        known, order = self._order  # one read, so that threads cannot mix two epochs
-        if known != epoch:
-            words = draw_words(self._seed, EPOCH, epoch, np.arange(self.n_rows))
-            order = np.argsort(words, kind="stable")
-            self._order = (epoch, order)
-        return order
+        return self._order.position(step)
 
 
 class _Histories:
@@ -190,9 +186,10 @@ def training_source(
     epochs: int,
     process: int = 0,
     processes: int = 1,
-) -> BatchSource:
-    """Shuffled training batches of one task with fresh negatives each epoch.
+) -> BatchSource | MixedSource:
+    """Shuffled training batches with fresh negatives each epoch.
 
+    view.task:  "rec", "search", or "both": the rows of both in one stream
     batch_size: global, over all processes; process p gets the p-th slice of every global batch
     epochs:     len(source) = epochs * steps_per_epoch; the last batch of an epoch may have pads
     Targets are the train rows with at least `view.min_history` earlier events.
@@ -203,19 +200,34 @@ def training_source(
             f"batch_size {batch_size}: does not divide by {processes} processes; "
             f"use a positive multiple of {processes}"
         )
-    rows = choose_training_rows(dataset, timeline, view)
-    return BatchSource(
-        dataset,
-        timeline,
-        view,
-        rows,
+
+    def open_task(task: str) -> BatchSource:
+        own = replace(view, task=task)
+        return BatchSource(
+            dataset,
+            timeline,
+            own,
+            choose_training_rows(dataset, timeline, own),
+            batch_size,
+            epochs=epochs,
+            process=process,
+            processes=processes,
+            shuffle_seed=seed,
+            sampler=TrainingNegatives(dataset, task, view.negative_sampling, seed),
+        )
+
+    if view.task != "both":
+        return open_task(view.task)
+    sources = tuple(open_task(task) for task in TASKS)
+    order = BatchOrder(
+        sum(source.n_rows for source in sources),
         batch_size,
         epochs=epochs,
         process=process,
         processes=processes,
         shuffle_seed=seed,
-        sampler=TrainingNegatives(dataset, view.task, view.negative_sampling, seed),
     )
+    return MixedSource(sources, order)
 
 
 def evaluation_source(
@@ -226,12 +238,14 @@ def evaluation_source(
     batch_size: int,
     negatives: np.ndarray | None = None,
 ) -> BatchSource:
-    """Batches of given rows in their order; only the last batch has pads.
+    """Batches of given rows of one task in their order; only the last batch has pads.
 
     rows:      int64 [r], row numbers of the task's table, positives
     negatives: int32 [r, n], a stored candidate list without its positive; None = no candidates
     Raises InputError for no rows, or when rows and negatives differ in number.
     """
+    if view.task not in TASKS:
+        raise InputError(f"view of task {view.task!r}: use one of {', '.join(TASKS)} to evaluate")
     rows = np.asarray(rows, np.int64)
     if not len(rows) or batch_size < 1:
         raise InputError(
@@ -246,7 +260,7 @@ def evaluation_source(
     return BatchSource(dataset, timeline, view, rows, batch_size, lists=negatives)
 
 
-def iterate(source: BatchSource, start: int = 0) -> Iterator[Batch]:
+def iterate(source: BatchSource | MixedSource, start: int = 0) -> Iterator[Batch]:
     """Iterates over the batches from step `start`, read ahead by one thread of grain.
 
     Stop at any step and start there again: the batches are the same.

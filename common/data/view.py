@@ -28,7 +28,7 @@ class View:
                                           the merged timeline, 0 = newest; pads have M + N
     """
 
-    task: str = "rec"
+    task: str = "rec"  # or "search"; for training also "both", one shuffled stream of their rows
     rec_length: int = 20
     search_length: int = 20
     clicks: int = 5
