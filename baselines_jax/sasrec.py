@@ -19,7 +19,7 @@ from baselines_jax.sasrec_model import (
     score_catalogue,
 )
 from common.data.dataset import Dataset
-from common.data.negatives import SAMPLINGS, log_draw_shares
+from common.data.negatives import log_draw_shares
 from common.data.view import View
 from common.errors import InputError
 from common.training.optimizers import SCHEDULES
@@ -27,7 +27,7 @@ from common.training.task import Optimizer, Stage, Stopping, Task
 
 CHOICES = {
     "loss.recommendation": LOSSES,
-    "train.negative_sampling": SAMPLINGS,
+    "train.negative_sampling": ("popularity", "uniform"),
     "train.schedule": SCHEDULES,
 }
 LEAST = {

@@ -17,7 +17,8 @@ from common.data.hashing import NEGATIVES, TASK_STREAM, draw_uniform
 from common.data.timeline import expand_ranges
 from common.errors import InputError
 
-SAMPLINGS = ("popularity", "uniform")
+SAMPLINGS = ("popularity", "uniform", "mixed")
+POPULARITY_SHARE, UNIFORM_SHARE = 0.5, 0.25  # of mixed draws; the rest is of the same category
 
 _EPOCH_STRIDE = 2**32  # draws of an epoch start here times the epoch; far more than are ever used
 
@@ -35,7 +36,9 @@ class TrainingNegatives:
     def __init__(self, dataset: Dataset, task: str, sampling: str, seed: int) -> None:
         """Counts the popularity of items over the task's train positives.
 
-        sampling: "popularity" (proportional to those counts) or "uniform" over the catalogue
+        sampling: "popularity" (proportional to those counts), "uniform" over the catalogue, or
+            "mixed": each draw is of popularity (1/2), uniform (1/4), or uniform over the leaf
+            category of the row's positive (1/4; of popularity where that has no other item)
         Raises InputError for an unknown sampling or a catalogue of fewer than two items.
         """
         if sampling not in SAMPLINGS:
@@ -50,7 +53,8 @@ class TrainingNegatives:
         self._stream = TASK_STREAM[task] + NEGATIVES
         positives = dataset.events(task).target[dataset.rows[task, "train"]]
         # One entry per positive, so a draw is a look-up: the inverse of the cumulative counts.
-        self._pool = np.sort(positives) if sampling == "popularity" else np.empty(0, np.int32)
+        self._pool = np.empty(0, np.int32) if sampling == "uniform" else np.sort(positives)
+        self._mates = CategoryMates(dataset.item_categories) if sampling == "mixed" else None
         users, items = train_items(dataset)
         self._taken = KeySet(users * np.int64(dataset.n_items + 1) + items)
 
@@ -73,7 +77,9 @@ class TrainingNegatives:
             # The result does not depend on the width: draws are accepted in order, one by one.
             width = count if first == 0 else min(2 * count, 2 * limit - first)
             draws = first + np.arange(width)
-            item = self._draw_items(rows[pending], epoch, draws, from_pool=draws < limit)
+            item = self._draw_items(
+                rows[pending], positives[pending], epoch, draws, from_pool=draws < limit
+            )
             fresh = self._is_fresh(item, users[pending], positives[pending])
             fresh &= ~_mark_repeats(lists[pending], item)
             place = filled[pending, None] + np.cumsum(fresh, axis=1) - 1
@@ -87,17 +93,37 @@ class TrainingNegatives:
         return lists
 
     def _draw_items(
-        self, rows: np.ndarray, epoch: int, draws: np.ndarray, from_pool: np.ndarray
+        self,
+        rows: np.ndarray,
+        positives: np.ndarray,
+        epoch: int,
+        draws: np.ndarray,
+        from_pool: np.ndarray,
     ) -> np.ndarray:
         """int32 [P, W]: the items of some draws; from_pool: bool [W], else uniform."""
         u = draw_uniform(self._seed, self._stream, rows[:, None], epoch * _EPOCH_STRIDE + draws)
         if not len(self._pool):
             return (u * self._n_items).astype(np.int32) + np.int32(1)
-        item = self._pool[(u * len(self._pool)).astype(np.int64)]
+        if self._mates is not None:
+            item = self._draw_mixed(positives, u)
+        else:
+            item = self._pool[(u * len(self._pool)).astype(np.int64)]
         if not from_pool.all():
             uniform = (u * self._n_items).astype(np.int32) + np.int32(1)
             item = np.where(from_pool, item, uniform)
         return item
+
+    def _draw_mixed(self, positives: np.ndarray, u: np.ndarray) -> np.ndarray:
+        """int32 [P, W]: one uniform number picks the source of a draw and the item from it."""
+        assert self._mates is not None
+        popular, other = POPULARITY_SHARE, POPULARITY_SHARE + UNIFORM_SHARE
+        low = np.where(u < popular, 0.0, np.where(u < other, popular, other))
+        high = np.where(u < popular, popular, np.where(u < other, other, 1.0))
+        rest = (u - low) / (high - low)  # again uniform in [0, 1)
+        item = self._pool[(rest * len(self._pool)).astype(np.int64)]
+        item = np.where(low == popular, (rest * self._n_items).astype(np.int32) + 1, item)
+        mate = self._mates.draw(positives, rest)
+        return np.where((low == other) & (mate > 0), mate, item).astype(np.int32)
 
     def _is_fresh(self, item: np.ndarray, users: np.ndarray, positives: np.ndarray) -> np.ndarray:
         """bool [P, W]: neither the positive nor a train positive of the user."""
@@ -128,13 +154,49 @@ def log_draw_shares(dataset: Dataset, task: str, sampling: str) -> np.ndarray:
 
     Refused draws are not counted. An item without a training event still needs a finite log: it
     counts as half an event.
+    Raises InputError for "mixed", where the probability is another one for every positive.
     """
+    if sampling not in SAMPLINGS[:2]:
+        raise InputError(
+            f"negative_sampling {sampling!r}: no one probability per item, which this loss needs; "
+            f"use {' or '.join(SAMPLINGS[:2])}"
+        )
     targets = dataset.events(task).target[dataset.rows[task, "train"]]
     counts = np.bincount(targets, minlength=dataset.n_items + 1).astype(np.float64)
     if sampling == "uniform":
         counts[:] = 1.0
     counts[0] = 0.0
     return np.log(np.maximum(counts, 0.5) / counts.sum()).astype(np.float32)
+
+
+class CategoryMates:
+    """The other items of an item's leaf category: its category at the deepest level it has one."""
+
+    def __init__(self, categories: np.ndarray) -> None:
+        """categories: int32 [I + 1, levels], ids per level, 0 = none."""
+        levels = categories.shape[1]
+        depth = np.where(categories > 0, np.arange(1, levels + 1), 0).max(axis=1, initial=0)
+        deepest = np.maximum(depth - 1, 0)
+        leaf = np.take_along_axis(categories, deepest[:, None], axis=1)[:, 0].astype(np.int64)
+        leaf = leaf * (levels + 1) + depth  # ids repeat on other levels
+        self._order = np.argsort(leaf, kind="stable").astype(np.int32)
+        _, start, group, size = np.unique(
+            leaf[self._order], return_index=True, return_inverse=True, return_counts=True
+        )
+        # Place of each item in that order, and where its category begins and how long it is.
+        self._place = np.argsort(self._order)
+        self._start = start[group][self._place]
+        self._size = np.where(depth > 0, size[group][self._place], 1)
+
+    def draw(self, items: np.ndarray, u: np.ndarray) -> np.ndarray:
+        """int32 [P, W]: a mate of each item, never itself; 0 where it has none.
+
+        items: int32 [P]; u: float64 [P, W] in [0, 1)
+        """
+        others = self._size[items, None] - 1
+        place = self._start[items, None] + (u * others).astype(np.int64)
+        place += place >= self._place[items, None]
+        return np.where(others > 0, self._order.take(place, mode="clip"), 0).astype(np.int32)
 
 
 class KeySet:

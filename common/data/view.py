@@ -35,7 +35,7 @@ class View:
     searches: bool = True  # False = every search slot is a pad
     min_history: int = 1  # earlier events, of either service, that a target needs
     negatives: int = 4
-    negative_sampling: str = "popularity"  # or "uniform"
+    negative_sampling: str = "popularity"  # or "uniform", "mixed": see `TrainingNegatives`
     packed: bool = False  # training batches of whole sequences, as `common.data.sequences` has them
 
 
