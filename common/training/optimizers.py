@@ -41,6 +41,8 @@ def make_updater(stage: Stage, params: Params, total_steps: int) -> Updater:
         )
     trained = mark_trained(stage, params)
     directions = adamw_directions(settings)
+    if settings.rate_share is not None:
+        directions = optax.chain(directions, scale_by_name(settings.rate_share))
     if not all(jax.tree.leaves(trained)):
         labels = jax.tree.map(lambda flag: "trained" if flag else "frozen", trained)
         directions = optax.multi_transform(
@@ -59,11 +61,10 @@ def make_updater(stage: Stage, params: Params, total_steps: int) -> Updater:
 def mark_trained(stage: Stage, params: Params) -> Any:
     """A tree like `params` of Python bools, True where the stage trains the parameter."""
 
-    def is_trained(path: Any, leaf: Any) -> bool:
-        name = jax.tree_util.keystr(path, simple=True, separator="/")
+    def is_trained(name: str, leaf: Any) -> bool:
         return stage.trainable is None or bool(stage.trainable(name))
 
-    trained = jax.tree_util.tree_map_with_path(is_trained, params)
+    trained = map_named(is_trained, params)
     if not any(jax.tree.leaves(trained)):
         raise InputError(
             f"stage {stage.name}, trainable: true for none of the parameters; "
@@ -72,11 +73,29 @@ def mark_trained(stage: Stage, params: Params) -> Any:
     return trained
 
 
+def map_named(function: Callable[[str, Any], Any], params: Params) -> Any:
+    """Maps `function(name, leaf)` over a tree, with names as "encoder/layer_0/kernel"."""
+
+    def call(path: Any, leaf: Any) -> Any:
+        return function(jax.tree_util.keystr(path, simple=True, separator="/"), leaf)
+
+    return jax.tree_util.tree_map_with_path(call, params)
+
+
+def scale_by_name(share: Callable[[str], float]) -> optax.GradientTransformation:
+    """Multiplies each parameter's direction by `share(name)`: learning rates by name."""
+
+    def update(directions: Any, state: Any, params: Params | None = None) -> tuple[Any, Any]:
+        return map_named(lambda name, leaf: leaf * share(name), directions), state
+
+    return optax.GradientTransformation(lambda params: optax.EmptyState(), update)
+
+
 def adamw_directions(settings: Optimizer) -> optax.GradientTransformation:
     """AdamW without its learning rate: clip, moments, decoupled decay.
 
     Source: Loshchilov and Hutter 2019. Decay on arrays of two or more axes only (not on biases
-    and gains) is common practice.
+    and gains) is common practice; `settings.decayed` may leave out more.
     """
     parts = []
     if settings.clip_norm > 0:
@@ -85,7 +104,10 @@ def adamw_directions(settings: Optimizer) -> optax.GradientTransformation:
     if settings.weight_decay > 0:
 
         def mark_decayed(params: Params) -> Any:
-            return jax.tree.map(lambda array: array.ndim >= 2, params)
+            return map_named(is_decayed, params)
+
+        def is_decayed(name: str, array: Any) -> bool:
+            return array.ndim >= 2 and (settings.decayed is None or settings.decayed(name))
 
         parts.append(optax.add_decayed_weights(settings.weight_decay, mask=mark_decayed))
     return optax.chain(*parts)

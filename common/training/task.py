@@ -30,6 +30,10 @@ class Optimizer:
     warmup_steps: int = 0
     final_fraction: float = 0.0
     weight_decay: float = 0.0  # decoupled (AdamW); applied to arrays of two or more axes
+    # decayed(path) -> bool, for arrays of two or more axes; None = all of them
+    decayed: Callable[[str], bool] | None = None
+    # rate_share(path) -> share of the learning rate that a parameter gets; None = all of it
+    rate_share: Callable[[str], float] | None = None
     clip_norm: float = 0.0  # 0 = no clipping
     b1: float = 0.9
     b2: float = 0.999
@@ -67,6 +71,14 @@ class Stage(NamedTuple):
     trainable: Callable[[str], bool] | None = None
     keeps_start: bool = False
     eval_every_epochs: float | None = None  # None = as the run's TrainSettings say
+    # prepare(params, constants) -> the constants of this stage: what an earlier stage has learned,
+    # as arrays. Its loss and validation get them, and those of the last stage are the model's.
+    # Called before the stage's first step and after every restart, so the parameters that the
+    # stage trains are None there: what is made of them would not be the same again.
+    prepare: Callable[[Params, Constants], Constants] | None = None
+    # Take the place of the task's own while this stage is validated; None = the task's
+    score: Callable[[Params, Constants, Batch], jax.Array] | None = None
+    score_catalogue: Callable[[Params, Constants, Batch, jax.Array], jax.Array] | None = None
 
 
 class Task(NamedTuple):
@@ -86,3 +98,11 @@ class Task(NamedTuple):
     explain: Callable[[Params, Constants, Batch], dict[str, jax.Array]] | None = None
     # Workdir of a finished run, whose best parameters the first stage begins with; "" = of `init`
     start: str = ""
+
+
+def judge_as(task: Task, stage: Stage) -> Task:
+    """The task as a stage is validated: with the stage's own scores where it has them."""
+    return task._replace(
+        score=stage.score or task.score,
+        score_catalogue=stage.score_catalogue or task.score_catalogue,
+    )

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import difflib
-import sys
 from typing import Any
 
 from ml_collections import ConfigDict
 
-from common.errors import InputError
+from common.ablations import apply_ablations
 
 # What each changes.
 ABLATIONS: dict[str, dict[str, Any]] = {
@@ -32,37 +30,5 @@ ABLATIONS: dict[str, dict[str, Any]] = {
 
 
 def ablate(config: ConfigDict, arg: str) -> ConfigDict:
-    """Applies the ablations that `arg` names, joined by "+"; "" changes nothing.
-
-    Changes and returns `config`, a whole configuration.
-    Warns on stderr of a name that changes nothing, as that is the same run again. Raises
-    InputError for an unknown name, and for two that disagree on a key.
-    """
-    changes: dict[str, Any] = {}
-    for name in filter(None, arg.split("+")):
-        if name not in ABLATIONS:
-            near = difflib.get_close_matches(name, ABLATIONS, 1)
-            hint = f"did you mean {near[0]}?" if near else f"use one of {', '.join(ABLATIONS)}"
-            raise InputError(f"--config, argument {name}: no such ablation; {hint}")
-        for key, value in ABLATIONS[name].items():
-            if changes.get(key, value) != value:
-                raise InputError(
-                    f"--config, argument {arg}: config.{key} gets two values; leave one name out"
-                )
-            changes[key] = value
-        if all(read(config, key) == value for key, value in ABLATIONS[name].items()):
-            print(
-                f"warning: --config, argument {name}: changes nothing, this config is like that "
-                "already",
-                file=sys.stderr,
-            )
-    config.update_from_flattened_dict(changes)
-    return config
-
-
-def read(config: ConfigDict, key: str) -> Any:
-    """The value of a dotted key."""
-    value: Any = config
-    for part in key.split("."):
-        value = value[part]
-    return value
+    """`common.ablations.apply_ablations` with the names above."""
+    return apply_ablations(config, arg, ABLATIONS)

@@ -1,0 +1,69 @@
+"""Scores of candidates: one forward pass, no generation, the history encoded once per list.
+
+Shapes: [B] lists  [C] candidates  [N] joint history
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from common.data.view import candidate_items
+from gensr_jax.model import GenSR, Histories
+from gensr_jax.tune import answer_difference
+
+Arrays = Mapping[str, jax.Array]
+
+
+def score_candidates(module: GenSR, params: Any, constants: Arrays, batch: Arrays) -> jax.Array:
+    """Evidence for Yes, float32 [B, C], in the order of `candidate_items`; padding gets -inf.
+
+    Candidates are scored block by block, so that B times the block is at most
+    `settings.score_rows`. A score depends neither on the block nor on the other candidates.
+    """
+    candidates = candidate_items(batch)
+    rows, count = candidates.shape
+    block = max(1, min(count, module.settings.score_rows // rows))
+    blocks = -(-count // block)
+    padded = jnp.pad(candidates, ((0, 0), (0, blocks * block - count)))
+
+    def encode(model: GenSR) -> Histories:
+        return model.encode_histories(batch, constants, deterministic=True)
+
+    histories = module.apply({"params": params}, method=encode)
+
+    def score_block(items: jax.Array) -> jax.Array:
+        def run(model: GenSR) -> jax.Array:
+            soft = model.make_tokens(histories, items, constants)
+            logits = model.answer(batch, soft.tokens, constants, deterministic=True)
+            if model.settings.score == "difference":
+                return answer_difference(model, logits)
+            return jax.nn.softmax(logits)[..., model.settings.yes]  # as released
+
+        return module.apply({"params": params}, method=run)
+
+    parts = jax.lax.map(score_block, padded.reshape(rows, blocks, block).swapaxes(0, 1))
+    scores = parts.swapaxes(0, 1).reshape(rows, -1)[:, :count]
+    return jnp.where(candidates != 0, scores, -jnp.inf)
+
+
+def explain_filter(
+    module: GenSR, params: Any, constants: Arrays, batch: Arrays
+) -> dict[str, jax.Array]:
+    """Soft filter weights of each candidate over the joint history, newest first.
+
+    Returns `alpha_cf` and `alpha_semantic`, float32 [B, C, N + 1] (entry 0 = no history; tokens of
+    an item added up), without the views that are off.
+    """
+    candidates = candidate_items(batch)
+
+    def run(model: GenSR) -> dict[str, jax.Array]:
+        histories = model.encode_histories(batch, constants, deterministic=True)
+        soft = model.make_tokens(histories, candidates, constants)
+        return model.weights_per_item(soft.weights)
+
+    weights = module.apply({"params": params}, method=run)
+    return {f"alpha_{name}": alpha for name, alpha in weights.items()}
