@@ -1,0 +1,237 @@
+"""Weights of a T5 v1.1 or Flan-T5 checkpoint in the Hugging Face layout, without torch.
+
+A folder holds `config.json` and either `model.safetensors` or `model.safetensors.index.json` with
+the shards that it names.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from flax.traverse_util import flatten_dict, unflatten_dict
+from safetensors import SafetensorError, safe_open
+
+from common.errors import InputError
+from gensr_jax.t5 import T5, T5Config
+from gensr_jax.t5_layers import EPSILON
+
+SINGLE, INDEX = "model.safetensors", "model.safetensors.index.json"
+# What a key of config.json has to be, and what it is where it is missing.
+REQUIRED = {
+    "model_type": ("t5", None),
+    "feed_forward_proj": ("gated-gelu", "relu"),
+    "tie_word_embeddings": (False, True),
+    "layer_norm_epsilon": (EPSILON, EPSILON),
+}
+SIZE_KEYS = {
+    "vocab_size": "vocab_size",
+    "width": "d_model",
+    "heads": "num_heads",
+    "head_width": "d_kv",
+    "ff_width": "d_ff",
+    "encoder_layers": "num_layers",
+    "decoder_layers": "num_decoder_layers",
+    "buckets": "relative_attention_num_buckets",
+    "max_distance": "relative_attention_max_distance",
+}
+TOKEN_KEYS = {"pad": "pad_token_id", "eos": "eos_token_id", "start": "decoder_start_token_id"}
+# The place of a sub-layer in its block, and its name.
+SUB_LAYERS = {
+    ("encoder", "attention"): (0, "SelfAttention"),
+    ("encoder", "feed"): (1, "DenseReluDense"),
+    ("decoder", "attention"): (0, "SelfAttention"),
+    ("decoder", "cross"): (1, "EncDecAttention"),
+    ("decoder", "feed"): (2, "DenseReluDense"),
+}
+SHARED = "shared.weight"
+COPIES = ("encoder.embed_tokens.weight", "decoder.embed_tokens.weight")  # of the shared table
+NUMBERS = ("F64", "F32", "F16", "BF16")
+LISTED = 20  # names of tensors in one message, of each kind
+
+
+@dataclass(frozen=True)
+class StoredTensor:
+    """Where a tensor is and what it is, before it is read."""
+
+    file: Path
+    shape: tuple[int, ...]
+    dtype: str
+
+    def read(self, name: str) -> np.ndarray:
+        """The tensor as float32."""
+        with safe_open(self.file, "numpy") as file:
+            return np.asarray(file.get_tensor(name)).astype(np.float32)
+
+
+def load_pretrained(directory: str | Path) -> tuple[T5Config, dict[str, Any]]:
+    """Reads a checkpoint folder.
+
+    directory: with config.json and safetensors, in one file or in shards; float32, bfloat16, ...
+    Returns the configuration (compute dtype float32: use `dataclasses.replace` for another) and the
+    parameters of `T5`, float32 NumPy arrays.
+    Raises InputError for a folder or a file that is missing or damaged, another architecture (the
+    key is named) and missing, unknown or misshapen tensors (listed by name).
+    """
+    folder = Path(directory)
+    config = read_config(folder)
+    stored = {name: tensor for file in _find_files(folder) for name, tensor in _list_tensors(file)}
+    shapes = parameter_shapes(config)
+    wanted = {checkpoint_name(path): path for path in shapes}
+    table = next((name for name in (SHARED, *COPIES) if name in stored), SHARED)
+    stored = {SHARED if name == table else name: tensor for name, tensor in stored.items()}
+    source = {SHARED: table}
+    missing = sorted(wanted.keys() - stored.keys())
+    unknown = sorted(stored.keys() - wanted.keys() - set(COPIES))
+    misshapen = [
+        f"{name}: {list(stored[name].shape)} instead of {list(shape)}"
+        for name, path in wanted.items()
+        if name in stored and stored[name].shape != (shape := _stored_shape(path, shapes[path]))
+    ]
+    unreadable = [
+        f"{name}: {stored[name].dtype}"
+        for name in wanted
+        if name in stored and stored[name].dtype not in NUMBERS
+    ]
+    _refuse(folder, missing=missing, unknown=unknown, misshapen=misshapen, unreadable=unreadable)
+    params = {}
+    for name, path in wanted.items():
+        values = stored[name].read(source.get(name, name))
+        params[path] = np.ascontiguousarray(values.T) if _is_turned(path, values.shape) else values
+    for name in COPIES:
+        if name in stored and not np.array_equal(stored[name].read(name), params["shared",]):
+            raise InputError(
+                f"{folder}: {name} differs from {SHARED}; "
+                "use a checkpoint with one table for encoder and decoder"
+            )
+    return config, unflatten_dict(params)
+
+
+def read_config(folder: Path) -> T5Config:
+    """The configuration in a checkpoint folder's config.json, as `load_pretrained` has it."""
+    path = folder / "config.json"
+    keys = _read_json(path)
+    for key, (wanted, default) in REQUIRED.items():
+        if (found := keys.get(key, default)) != wanted:
+            shown = json.dumps(found) if key in keys else f"missing ({json.dumps(default)})"
+            raise InputError(
+                f"{path}, {key}: is {shown}, not {json.dumps(wanted)}; "
+                "use a checkpoint of T5 v1.1 or Flan-T5"
+            )
+    keys = {
+        "relative_attention_num_buckets": 32,
+        "relative_attention_max_distance": 128,
+        "dropout_rate": 0.1,
+        "pad_token_id": 0,
+        "eos_token_id": 1,
+        "decoder_start_token_id": 0,
+        **{key: value for key, value in keys.items() if value is not None},
+    }
+    keys.setdefault("num_decoder_layers", keys.get("num_layers"))
+    fields: dict[str, Any] = {}
+    for lowest, names in ((1, SIZE_KEYS), (0, TOKEN_KEYS)):
+        for field, key in names.items():
+            fields[field] = keys.get(key)
+            if type(fields[field]) is not int or fields[field] < lowest:
+                raise InputError(
+                    f"{path}, {key}: is {json.dumps(fields[field])}; "
+                    f"it has to be a whole number of at least {lowest}"
+                )
+    dropout = keys["dropout_rate"]
+    if type(dropout) not in (int, float) or not 0 <= dropout < 1:
+        raise InputError(f"{path}, dropout_rate: is {json.dumps(dropout)}; it has to be in [0, 1)")
+    return T5Config(**fields, dropout=float(dropout))
+
+
+def parameter_shapes(config: T5Config) -> dict[tuple[str, ...], tuple[int, ...]]:
+    """The shape of every parameter of `T5`, by its path in the tree; nothing is computed."""
+    ids, mask = jnp.zeros((1, 1), jnp.int32), jnp.ones((1, 1), bool)
+    tree = jax.eval_shape(lambda: T5(config).init(jax.random.key(0), ids, mask, ids)["params"])
+    return {path: leaf.shape for path, leaf in flatten_dict(tree).items()}
+
+
+def checkpoint_name(path: tuple[str, ...]) -> str:
+    """The name in a checkpoint of the parameter at a path of the tree."""
+    match path:
+        case ("shared",):
+            return SHARED
+        case ("head",):
+            return "lm_head.weight"
+        case (stack, "relative_bias"):
+            return f"{stack}.block.0.layer.0.SelfAttention.relative_attention_bias.weight"
+        case (stack, "final_norm", _):
+            return f"{stack}.final_layer_norm.weight"
+        case (stack, layer, part, leaf):
+            place, name = SUB_LAYERS[stack, part.removesuffix("_norm")]
+            inside = "layer_norm" if part.endswith("_norm") else f"{name}.{leaf}"
+            return f"{stack}.block.{layer.removeprefix('layers_')}.layer.{place}.{inside}.weight"
+    raise ValueError(f"no parameter of T5: {path}")
+
+
+def _is_turned(path: tuple[str, ...], shape: tuple[int, ...]) -> bool:
+    """Linear layers are stored [out, in]; tables are as they are here."""
+    return len(shape) == 2 and path[-1] not in ("shared", "relative_bias")
+
+
+def _stored_shape(path: tuple[str, ...], shape: tuple[int, ...]) -> tuple[int, ...]:
+    return shape[::-1] if _is_turned(path, shape) else shape
+
+
+def _find_files(folder: Path) -> list[Path]:
+    if (folder / SINGLE).exists():
+        return [folder / SINGLE]
+    if not (folder / INDEX).exists():
+        raise InputError(
+            f"{folder}: has neither {SINGLE} nor {INDEX}; "
+            "download the checkpoint's safetensors files into it"
+        )
+    shards = _read_json(folder / INDEX).get("weight_map")
+    names = set(shards.values()) if isinstance(shards, dict) else set()
+    if not names or any(not isinstance(name, str) or Path(name).name != name for name in names):
+        raise InputError(
+            f"{folder / INDEX}, weight_map: does not name the shard of every tensor; "
+            "download the file again"
+        )
+    return [folder / name for name in sorted(names)]
+
+
+def _list_tensors(file: Path) -> Iterator[tuple[str, StoredTensor]]:
+    try:
+        with safe_open(file, "numpy") as tensors:
+            for name in tensors.keys():  # noqa: SIM118 (no mapping)
+                part = tensors.get_slice(name)
+                yield name, StoredTensor(file, tuple(part.get_shape()), part.get_dtype())
+    except (OSError, SafetensorError) as error:
+        raise InputError(f"{file}: cannot be read ({error}); download the file again") from error
+
+
+def _read_json(path: Path) -> dict[str, Any]:
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read; name a folder with a T5 checkpoint") from error
+    except ValueError as error:
+        raise InputError(f"{path}: is no JSON ({error}); download the file again") from error
+    if not isinstance(content, dict):
+        raise InputError(f"{path}: is no JSON object; download the file again")
+    return content
+
+
+def _refuse(folder: Path, **faults: list[str]) -> None:
+    """Raises one InputError that lists all tensors with a fault, if there are any."""
+    texts = []
+    for fault, names in faults.items():
+        if names:
+            more = f", and {len(names) - LISTED} more" if len(names) > LISTED else ""
+            texts.append(f"{len(names)} {fault} ({', '.join(names[:LISTED])}{more})")
+    if texts:
+        raise InputError(
+            f"{folder}, tensors: {'; '.join(texts)}: "
+            "config.json and weights have to be of one T5 v1.1 or Flan-T5 checkpoint"
+        )
