@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import difflib
-from pathlib import Path
 from typing import Any, NamedTuple
 
-import pyarrow.parquet as pq
-
 from common.data.dataset import Dataset
+from common.data.texts import read_columns, read_query_texts, read_titles
 from common.errors import InputError
 
 
@@ -23,26 +21,21 @@ class Names:
     """Readable names, read from the Parquet tables of a dataset folder."""
 
     def __init__(self, dataset: Dataset) -> None:
-        items = _read(dataset.path, "items", ["raw_id", "title"])
-        queries = _read(dataset.path, "queries", ["text", "tok"])
-        self._words: list[str] = _read(dataset.path, "tokens", ["word"])["word"]
-        self._item_ids: list[str] = items["raw_id"]
-        self._titles: list[str | None] = items["title"]
-        self._texts: list[str | None] = queries["text"]
-        self._tokens: list[list[int]] = queries["tok"]
+        [self._item_ids] = read_columns(dataset.path, "items", "raw_id")
+        self._titles = read_titles(dataset.path)
+        self._queries = read_query_texts(dataset.path)
 
     def item(self, item: int) -> dict[str, Any]:
         """{"item": dense id, "raw_id", "title": None where the dataset has none}."""
         return {
             "item": item,
             "raw_id": self._item_ids[item - 1],
-            "title": self._titles[item - 1] or None,
+            "title": self._titles[item - 1],
         }
 
     def query(self, query: int) -> str:
         """The text of a query; else its words; else its number."""
-        words = " ".join(self._words[token - 1] for token in self._tokens[query - 1])
-        return self._texts[query - 1] or words or f"query {query}"
+        return self._queries[query - 1] or f"query {query}"
 
 
 def resolve_users(dataset: Dataset, text: str) -> list[User]:
@@ -54,7 +47,8 @@ def resolve_users(dataset: Dataset, text: str) -> list[User]:
     ids = [part.strip() for part in text.split(",") if part.strip()]
     if not ids:
         raise InputError("--users: names nobody; give ids as --users=ID,ID,... (#17 = dense id 17)")
-    raw: list[str] = _read(dataset.path, "users", ["raw_id"])["raw_id"]
+    raw: list[str]
+    [raw] = read_columns(dataset.path, "users", "raw_id")
     numbers = {name: number for number, name in enumerate(raw, 1)}
     users = {}
     for name in ids:
@@ -71,8 +65,3 @@ def resolve_users(dataset: Dataset, text: str) -> list[User]:
             )
         users[number] = User(raw[number - 1], number)
     return list(users.values())
-
-
-def _read(path: Path, table: str, columns: list[str]) -> dict[str, list[Any]]:
-    read = pq.read_table(path / f"{table}.parquet", columns=columns)
-    return {name: read[name].to_pylist() for name in columns}

@@ -141,10 +141,8 @@ def test_parts_are_tried_in_order(dataset, timeline):
 
 def test_names_fall_back(dataset):
     names = Names(dataset)
-    names._texts[0], names._titles[0] = None, None
+    names._queries[0], names._titles[0] = "", None
     assert names.item(1) == {"item": 1, "raw_id": "i001", "title": None}
-    assert names.query(1) == names._words[names._tokens[0][0] - 1]
-    names._tokens[0] = []
     assert names.query(1) == "query 1"
     assert name_file(User("a/b c", 7)) == "a_b_c-7"
     assert name_file(User("A1.b-2", 7)) == "A1.b-2"
