@@ -1,0 +1,161 @@
+"""GenSR as a `Task`: a CF table from LightGCN, then one model for both tasks."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from functools import partial
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from common.data.view import View, candidate_items
+from common.training.task import Optimizer, Stage, Stopping, Task
+from gensr_jax.lightgcn import export_table
+from gensr_jax.model import GenSR
+from gensr_jax.scoring import explain_filter, score_candidates
+from gensr_jax.settings import LossSettings, ModelSettings
+from gensr_jax.tune import tune_loss, tune_terms
+
+# Decay is for matrices that multiply; not for tables of vectors and the gains of norms.
+UNDECAYED = ("shared", "relative_bias", "recency", "place", "null", "cf_shift", "gain", "scale")
+
+
+class TuneSettings(NamedTuple):
+    """How the stage `tune` trains."""
+
+    batch_size: int  # lists
+    epochs: int
+    optimizer: Optimizer  # its rate is that of the new modules
+    t5_rate_share: float  # of that rate, for T5
+    stopping: Stopping
+
+
+class Texts(NamedTuple):
+    """What the model reads: token ids, as constants."""
+
+    title_head: np.ndarray  # int32 [I + 1, T]
+    title_full: np.ndarray  # int32 [I + 1, T']
+    prompt_tok: np.ndarray  # int32 [Q + 1, L]
+    prompt_slot: np.ndarray  # int8 [Q + 1, L]
+    prompt_mask: np.ndarray  # bool [Q + 1, L]
+
+
+class Collaborative(NamedTuple):
+    """Where the CF table comes from: LightGCN's stage and start, or an array that is given."""
+
+    stage: Stage | None
+    init: Any  # key -> (parameters, constants) of LightGCN; None where a table is given
+    given: np.ndarray | None  # float32 [I + 1, d]
+    form: str  # "propagated" or "layer0"
+
+
+def make_task(
+    model: ModelSettings,
+    loss: LossSettings,
+    tune: TuneSettings,
+    view: View,
+    texts: Texts,
+    collaborative: Collaborative,
+) -> Task:
+    """The task of one configuration on one dataset.
+
+    view: of evaluation; the stage `tune` has the same for both tasks at once
+    """
+    module = GenSR(model)
+    optimizer = replace(
+        tune.optimizer,
+        decayed=is_decayed,
+        rate_share=lambda name: tune.t5_rate_share if name.startswith("model/t5/") else 1.0,
+    )
+    stage = Stage(
+        name="tune",
+        loss=partial(_tune_loss, module, loss),
+        view=replace(view, task="both"),
+        batch_size=tune.batch_size,
+        epochs=tune.epochs,
+        optimizer=optimizer,
+        stopping=tune.stopping,
+        trainable=lambda name: name.startswith("model/"),
+        prepare=partial(_prepare, collaborative.form if collaborative.stage else ""),
+    )
+    return Task(
+        name="gensr",
+        tasks=("rec", "search"),
+        view=view,
+        init=partial(_init, module, loss, texts, collaborative),
+        stages=(stage,) if collaborative.stage is None else (collaborative.stage, stage),
+        score=partial(_score, module),
+        explain=partial(_explain, module),
+    )
+
+
+def is_decayed(name: str) -> bool:
+    """Whether weight decay is for the parameter of that name, as "model/t5/shared"."""
+    return name.split("/")[-1] not in UNDECAYED
+
+
+def _init(
+    module: GenSR,
+    loss: LossSettings,
+    texts: Texts,
+    collaborative: Collaborative,
+    key: jax.Array,
+    batch: Mapping[str, jax.Array],
+) -> tuple[dict[str, Any], dict[str, jax.Array]]:
+    """Parameters: `model`, `word_rms` (kept, not trained), and `cf` where LightGCN is trained."""
+    model_key, cf_key = jax.random.split(key)
+    constants = {name: jnp.asarray(array) for name, array in texts._asdict().items()}
+    params: dict[str, Any] = {}
+    if collaborative.given is not None:
+        constants["cf_table"] = jnp.asarray(collaborative.given)
+    else:
+        params["cf"], graph = collaborative.init(cf_key)
+        constants |= graph
+    s = module.settings
+    shapes = {
+        "cf_table": jnp.zeros((s.n_items + 1, s.cf_width)),
+        "word_rms": jnp.float32(1.0),
+    }
+
+    def touch_all(model: GenSR) -> Any:
+        return tune_terms(model, loss, constants | shapes, batch, deterministic=True)
+
+    params["model"] = module.init(model_key, method=touch_all)["params"]
+    words = params["model"]["t5"]["shared"]
+    params["word_rms"] = jnp.sqrt(jnp.square(words).mean())
+    return params, constants
+
+
+def _prepare(form: str, params: Any, constants: dict[str, jax.Array]) -> dict[str, jax.Array]:
+    """The constants of `tune`: the CF table that the stage before has learned.
+
+    form: "" where the table is given
+    """
+    ready = {name: array for name, array in constants.items() if not name.startswith("graph_")}
+    if form:
+        ready["cf_table"] = export_table(params, constants, form)
+    return ready | {"word_rms": params["word_rms"]}
+
+
+def _tune_loss(
+    module: GenSR,
+    settings: LossSettings,
+    params: Any,
+    constants: Any,
+    batch: Any,
+    key: jax.Array,
+) -> tuple[jax.Array, dict[str, jax.Array]]:
+    return tune_loss(module, settings, params["model"], constants, batch, key)
+
+
+def _score(module: GenSR, params: Any, constants: Any, batch: Any) -> jax.Array:
+    return score_candidates(module, params["model"], constants, batch)
+
+
+def _explain(module: GenSR, params: Any, constants: Any, batch: Any) -> dict[str, jax.Array]:
+    """`alpha_cf` and `alpha_semantic` float32 [B, C, N + 1], of `candidate_items` in order."""
+    assert candidate_items(batch).ndim == 2
+    return explain_filter(module, params["model"], constants, batch)

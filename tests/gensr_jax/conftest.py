@@ -1,0 +1,112 @@
+"""A small GenSR with hand-made constants: 9 items, 3 queries, a vocabulary of 20 tokens."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from gensr_jax.model import GenSR
+from gensr_jax.settings import LossSettings, ModelSettings
+from gensr_jax.t5 import SIZES
+from gensr_jax.tune import tune_terms
+
+ITEMS, WIDTH, YES, NO = 9, 8, 3, 4
+
+
+class Case(NamedTuple):
+    """A model with parameters, and a batch of one rec list and two search lists."""
+
+    module: GenSR
+    params: Any
+    constants: dict[str, jax.Array]
+    batch: dict[str, jax.Array]
+
+
+def make_batch() -> dict[str, jax.Array]:
+    rows = {
+        "task": [0, 1, 1],
+        "valid": [1, 1, 1],
+        "user": [1, 2, 3],
+        "target": [4, 5, 9],
+        "query": [0, 1, 2],
+        "negatives": [[1, 2], [3, 8], [1, 6]],
+        "rec_item": [[1, 2, 3], [6, 0, 0], [7, 2, 0]],
+        "rec_mask": [[1, 1, 1], [1, 0, 0], [1, 1, 0]],
+        "search_query": [[1, 0], [2, 3], [1, 2]],
+        "search_mask": [[1, 0], [1, 1], [1, 1]],
+        "search_click": [[[5], [0]], [[0], [7]], [[8], [4]]],
+        "order": [[3, 2, 0, 1, 5], [2, 5, 5, 1, 0], [3, 0, 5, 2, 1]],
+    }
+    return {name: jnp.asarray(np.array(value, np.int32)) for name, value in rows.items()}
+
+
+def make_constants(length: int = 16) -> dict[str, jax.Array]:
+    """Prompts: text, four slots, the query, text, pads."""
+    rng = np.random.default_rng(0)
+    table = rng.normal(size=(ITEMS + 1, WIDTH)).astype(np.float32)
+    head = rng.integers(5, 20, (ITEMS + 1, 3))
+    full = rng.integers(5, 20, (ITEMS + 1, 5))
+    table[0], head[0], full[0] = 0, 0, 0
+    head[8], full[8] = 0, 0  # an item without a title
+    queries = [[], [10, 11], [12], []]
+    tok, slot = np.zeros((4, length), np.int32), np.full((4, length), -1, np.int8)
+    for row, query in enumerate(queries):
+        line = [5, None, 6, None, 7, None, 8, None, *query, 9, 1]
+        tok[row, : len(line)] = [token or 0 for token in line]
+        slot[row, [1, 3, 5, 7]] = range(4)
+    return {
+        "cf_table": jnp.asarray(table),
+        "title_head": jnp.asarray(head, jnp.int32),
+        "title_full": jnp.asarray(full, jnp.int32),
+        "prompt_tok": jnp.asarray(tok),
+        "prompt_slot": jnp.asarray(slot),
+        "prompt_mask": jnp.asarray((tok != 0) | (slot >= 0)),
+        "word_rms": jnp.float32(1.0),
+    }
+
+
+def make_case(**switches: Any) -> Case:
+    t5 = replace(
+        SIZES["mini"], vocab_size=20, width=16, heads=2, head_width=8, ff_width=16,
+        encoder_layers=1, decoder_layers=1, full_head=switches.get("head") == "full",
+    )  # fmt: skip
+    settings = ModelSettings(
+        t5=t5, n_items=ITEMS, history_length=4, title_length=3, cf_width=WIDTH, yes=YES, no=NO,
+        **switches,
+    )  # fmt: skip
+    module, constants, batch = GenSR(settings), make_constants(), make_batch()
+
+    def init(model: GenSR) -> Any:
+        return tune_terms(model, LossSettings(), constants, batch, deterministic=True)
+
+    params = jax.jit(lambda key: module.init(key, method=init)["params"])(jax.random.key(0))
+    return Case(module, params, constants, batch)
+
+
+@pytest.fixture(scope="session")
+def make():
+    """`make_case`, each set of switches made once."""
+    known: dict[Any, Case] = {}
+
+    def case(**switches: Any) -> Case:
+        key = tuple(sorted(switches.items()))
+        if key not in known:
+            known[key] = make_case(**switches)
+        return known[key]
+
+    return case
+
+
+# The released computation, as `gensr_jax.configs.ablations.PUBLISHED` has it.
+@pytest.fixture(scope="session")
+def published(make):
+    return make(
+        positions=False, filter="bilinear", filter_init="xavier3d", projector="linear",
+        soft_tokens="raw", contrastive="published", null_history=False, folded=False,
+        head="full", score="probability",
+    )  # fmt: skip
