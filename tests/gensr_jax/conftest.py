@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from types import SimpleNamespace
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from gensr_jax.model import GenSR
@@ -110,3 +113,33 @@ def published(make):
         soft_tokens="raw", contrastive="published", null_history=False, folded=False,
         head="full", score="probability",
     )  # fmt: skip
+
+
+@pytest.fixture
+def text_dataset(tmp_path):
+    """text_dataset(...): what the vocabulary needs of a dataset with 3 items and 3 queries."""
+
+    def write(
+        titles=("Red pot", None, "Cup, blue"),
+        text_tok=([3, 2], None, [1, 9, 2]),
+        texts=("red pot", "cup", None),
+        tok=([3, 2], [1], [1, 3]),
+        words=("cup", "pot", "red", *"abcdef"),
+    ):
+        lists = pa.list_(pa.int32())
+        tables = {
+            "items": {
+                "title": pa.array(titles, pa.string()),
+                "text_tok": pa.array(text_tok, lists),
+            },
+            "queries": {"text": pa.array(texts, pa.string()), "tok": pa.array(tok, lists)},
+            "tokens": {"word": pa.array(words, pa.string())},
+        }
+        for name, columns in tables.items():
+            pq.write_table(pa.table(columns), tmp_path / f"{name}.parquet")
+        query_tokens = np.zeros((len(tok) + 1, 3), np.int32)
+        for row, ids in enumerate(tok, 1):
+            query_tokens[row, : len(ids)] = ids
+        return SimpleNamespace(path=tmp_path, n_items=len(titles), query_tokens=query_tokens)
+
+    return write

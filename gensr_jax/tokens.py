@@ -1,0 +1,216 @@
+"""The vocabulary of the language model: which token ids stand for titles, queries and prompts.
+
+It comes from a checkpoint's tokenizer, from a unigram tokenizer trained on the dataset's own texts,
+or from the dataset's word ids. The same dataset and settings always give the same ids.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from itertools import chain
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from common.data.dataset import Dataset
+from common.data.texts import (
+    TokenLists,
+    read_query_texts,
+    read_title_tokens,
+    read_titles,
+    read_words,
+)
+from common.errors import InputError
+
+PAD, EOS, UNKNOWN = 0, 1, 2
+SPECIALS = ("< pad >", "< end >", "< unknown >")  # with spaces: no word of a text is one of them
+ANSWERS = ("Yes", "No")
+KINDS = ("auto", "unigram", "words")
+TRAILING_MARKS = r"(?<=[\w)>])[.,:;?!]+$"  # "women," is the word "women" and a comma
+_TEXTS_AT_ONCE = 50_000
+
+
+@dataclass(frozen=True, eq=False)
+class Vocabulary:
+    """Token ids of a language model. Id 0 is padding, 1 the end of a text, in every kind."""
+
+    kind: str  # "checkpoint", "unigram" or "words"
+    size: int  # ids go from 0 to size - 1
+    yes: int
+    no: int
+    first_word: int  # id of the dataset's token 1; 0 = the dataset's texts are read, not its tokens
+    sha256: str  # of everything that decides the ids: equal for equal vocabularies
+    tokenizer: Any = field(repr=False)
+    pad: int = PAD
+    eos: int = EOS
+
+    def encode(self, text: str) -> list[int]:
+        """The ids of a text, without pads and end token, even if the text spells them."""
+        return self.encode_all([text])[0]
+
+    def encode_all(self, texts: Sequence[str]) -> list[list[int]]:
+        """The ids of each text; see `encode`."""
+        encoded: list[list[int]] = []
+        for start in range(0, len(texts), _TEXTS_AT_ONCE):
+            part = list(texts[start : start + _TEXTS_AT_ONCE])
+            found = self.tokenizer.encode_batch(part, add_special_tokens=False)
+            encoded += [[i for i in encoding.ids if i > EOS] for encoding in found]
+        return encoded
+
+    def decode(self, ids: Iterable[int]) -> str:
+        """The text of ids; a word that the vocabulary does not know shows as such."""
+        text: str = self.tokenizer.decode([int(i) for i in ids], skip_special_tokens=False)
+        return text
+
+
+def choose_vocabulary(
+    dataset: Dataset, kind: str, *, size: int = 4096, prompt: Sequence[str] = ()
+) -> Vocabulary:
+    """The vocabulary for a dataset.
+
+    kind: "unigram" (trained on titles, queries and prompt), "words" (the dataset's own token ids),
+          "auto" (unigram where there is a title, else words), or the folder of a checkpoint
+    size: tokens of a trained vocabulary at the most
+    prompt: texts of the prompts, whose words get ids of their own where ids are made here
+    Raises InputError for an unknown kind, titles without tokens, or a tokenizer that cannot be
+    used.
+    """
+    if kind not in KINDS:
+        if kind and Path(kind).is_dir():
+            return open_checkpoint_tokens(Path(kind))
+        raise InputError(
+            f"config.text.tokens: is {kind!r}; give {', '.join(KINDS)} or a checkpoint's folder"
+        )
+    titles = [title for title in read_titles(dataset.path) if title]
+    if kind == "unigram" or (kind == "auto" and titles):
+        from gensr_jax.unigram import train_unigram
+
+        return train_unigram([*titles, *read_query_texts(dataset.path)], size, prompt)
+    if titles and read_title_tokens(dataset.path) is None:
+        raise InputError(
+            f"{dataset.path / 'items.parquet'}, column text_tok: is empty, so titles have no word "
+            "ids; use config.text.tokens=unigram"
+        )
+    return number_words(read_words(dataset.path), prompt, where=dataset.path / "tokens.parquet")
+
+
+def open_checkpoint_tokens(folder: Path) -> Vocabulary:
+    """The tokenizer of a Hugging Face checkpoint folder: its `tokenizer.json`.
+
+    Raises InputError for a file that is missing or damaged, for pad and end ids other than 0 and
+    1, and where Yes or No is not a single token.
+    """
+    library = import_tokenizers()
+    file = folder / "tokenizer.json"
+    try:
+        tokenizer = library.Tokenizer.from_str(file.read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise InputError(
+            f"{file}: missing; give a checkpoint with a fast tokenizer (tokenizer.json)"
+        ) from error
+    except Exception as error:  # the library raises nothing narrower
+        raise InputError(f"{file}: is no tokenizer; copy it again") from error
+    tokenizer.no_padding()
+    tokenizer.no_truncation()
+    ids = tokenizer.token_to_id("<pad>"), tokenizer.token_to_id("</s>")
+    if ids != (PAD, EOS):
+        raise InputError(f"{file}: <pad> and </s> have the ids {ids}, not (0, 1); use a T5's")
+    return make_vocabulary("checkpoint", tokenizer, where=str(file))
+
+
+def number_words(words: Sequence[str], prompt: Sequence[str], where: str | Path) -> Vocabulary:
+    """A vocabulary of whole words: special tokens, the dataset's words, new words of the prompt.
+
+    words: of the dataset's tokens 1, 2, ...; they keep their order
+    where: what an error names, the file of the words
+    """
+    library = import_tokenizers()
+    splits = library.pre_tokenizers.Sequence(
+        [
+            library.pre_tokenizers.WhitespaceSplit(),
+            library.pre_tokenizers.Split(library.Regex(TRAILING_MARKS), "isolated"),
+        ]
+    )
+    known = {*words, *SPECIALS}
+    if len(known) != len(words) + len(SPECIALS):
+        raise InputError(f"{where}, column word: a word stands twice; prepare the dataset again")
+    found = {word for text in [*prompt, *ANSWERS] for word, _ in splits.pre_tokenize_str(text)}
+    ids = {word: i for i, word in enumerate([*SPECIALS, *words, *sorted(found - known)])}
+    model = library.models.WordLevel(ids, unk_token=SPECIALS[UNKNOWN])
+    tokenizer = library.Tokenizer(model)
+    tokenizer.pre_tokenizer = splits
+    return make_vocabulary("words", tokenizer, where=str(where), first_word=len(SPECIALS))
+
+
+def make_vocabulary(kind: str, tokenizer: Any, where: str, first_word: int = 0) -> Vocabulary:
+    """Wraps a tokenizer. Raises InputError unless Yes and No are two tokens, one each."""
+    answers = []
+    for answer in ANSWERS:
+        encoding = tokenizer.encode(answer, add_special_tokens=False)
+        if len(encoding.ids) != 1:
+            raise InputError(
+                f"{where}: {answer!r} is {len(encoding.ids)} tokens "
+                f"({' '.join(encoding.tokens)}); use a tokenizer with one for each of Yes and No"
+            )
+        answers += encoding.ids
+    if answers[0] == answers[1]:
+        raise InputError(f"{where}: Yes and No are the same token; use a tokenizer with both")
+    return Vocabulary(
+        kind=kind,
+        size=tokenizer.get_vocab_size(),
+        yes=answers[0],
+        no=answers[1],
+        first_word=first_word,
+        sha256=hashlib.sha256(tokenizer.to_str().encode()).hexdigest(),
+        tokenizer=tokenizer,
+    )
+
+
+def read_title_ids(dataset: Dataset, vocabulary: Vocabulary) -> TokenLists:
+    """The token ids of each item's title, in the order of the items; empty without a title."""
+    if vocabulary.first_word:
+        lists = read_title_tokens(dataset.path)
+        if lists is None:
+            return join_lists([[]] * dataset.n_items)
+        return lists._replace(values=lists.values + np.int32(vocabulary.first_word - 1))
+    titles = [title or "" for title in read_titles(dataset.path)]
+    return join_lists(vocabulary.encode_all(titles))
+
+
+def read_query_ids(dataset: Dataset, vocabulary: Vocabulary) -> TokenLists:
+    """The token ids of each query, in the order of the queries; empty without a word."""
+    if vocabulary.first_word:
+        tokens = dataset.query_tokens[1:]
+        values = tokens[tokens != 0] + np.int32(vocabulary.first_word - 1)
+        return TokenLists((tokens != 0).sum(axis=1), values)
+    return join_lists(vocabulary.encode_all(read_query_texts(dataset.path)))
+
+
+def join_lists(lists: Sequence[Sequence[int]]) -> TokenLists:
+    """Lists of ids, one after the other."""
+    lengths = np.fromiter(map(len, lists), np.int64, len(lists))
+    values = np.fromiter(chain.from_iterable(lists), np.int32, int(lengths.sum()))
+    return TokenLists(lengths, values)
+
+
+def pad_lists(lists: TokenLists, width: int) -> np.ndarray:
+    """int32 [n, width]: the first `width` ids of each list, zeros behind them."""
+    padded = np.zeros((len(lists.lengths), width), np.int32)
+    places = np.arange(len(lists.values)) - np.repeat(
+        np.cumsum(lists.lengths) - lists.lengths, lists.lengths
+    )
+    kept = np.minimum(lists.lengths, width)
+    padded[np.arange(width) < kept[:, None]] = lists.values[places < width]
+    return padded
+
+
+def import_tokenizers() -> Any:
+    """The library `tokenizers`. Raises InputError where it is not installed."""
+    try:
+        import tokenizers
+    except ImportError as error:
+        raise InputError("tokenizers: not installed; run `pip install 'snr-jax[gensr]'`") from error
+    return tokenizers
