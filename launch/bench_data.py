@@ -135,7 +135,7 @@ def _train_an_epoch(values: flags.FlagValues, dataset: Dataset) -> tuple[float, 
         result = train(
             task,
             lambda stage: training_source(dataset, timeline, stage.view, stage.batch_size, 0, 1),
-            lambda params, constants: {config.train.metric: 0.0},  # nothing is evaluated here
+            lambda stage: lambda params, constants: {config.train.metric: 0.0},  # not judged here
             TrainSettings(tensorboard=False, show_progress=False),
             Path(folder),
             0,

@@ -21,8 +21,7 @@ from common.data.folder import load_dataset
 from common.data.sequences import sequence_source
 from common.data.timeline import Timeline, build_timeline
 from common.errors import InputError
-from common.ranking.metrics import METRICS
-from common.ranking.protocols import make_evaluator, make_validator
+from common.ranking.protocols import make_evaluator
 from common.ranking.ranks import write_ranks
 from common.ranking.report import find_problems, format_report
 from common.ranking.results import build_results, write_results
@@ -37,8 +36,14 @@ from common.training.step import init_params, place_key
 from common.training.task import Constants, Params, Stage, Task
 from launch.config import check_workdir, claim_workdir
 from launch.evidence import weigh_evidence
+from launch.validation import open_validators
 
-METHODS = {"lcr": "lcr_jax", "sasrec": "baselines_jax", "item_knn": "baselines_jax"}
+METHODS = {
+    "lcr": "lcr_jax",
+    "gensr": "gensr_jax",
+    "sasrec": "baselines_jax",
+    "item_knn": "baselines_jax",
+}
 
 
 def run_method(
@@ -78,15 +83,7 @@ def run_method(
                 dataset, timeline, stage.view, stage.batch_size, config.seed, stage.epochs
             )
 
-        validate = make_validator(
-            task,
-            dataset,
-            timeline,
-            protocols=choose_protocols(task),
-            batch_size=config.eval.batch_size,
-            filter_seen=config.eval.filter_seen,
-            put_batch=lambda batch: put_batch(mesh, batch),
-        )
+        open_validator = open_validators(config, task, dataset, timeline, mesh)
         settings = TrainSettings(
             eval_every_epochs=config.train.eval_every_epochs,
             checkpoint_every_steps=config.train.checkpoint_every_steps,
@@ -100,7 +97,7 @@ def run_method(
         result = train(
             task,
             open_source,
-            validate,
+            open_validator,
             settings,
             workdir,
             config.seed,
@@ -210,34 +207,13 @@ def build_task(config: Any, dataset: Dataset) -> Task:
     return task
 
 
-def choose_protocols(task: Task) -> list[str]:
-    """The protocols of the metrics that the stages are judged by, as "task/protocol/metric".
-
-    Raises InputError for a metric that validation will not have.
-    """
-    protocols = set()
-    for metric in (stage.stopping.metric for stage in task.stages):
-        if metric.count("/") != 2:
-            raise InputError(
-                f"config.train.metric: {metric!r} is not of the form task/protocol/metric, "
-                "such as rec/full/NDCG@10"
-            )
-        served, protocol, name = metric.split("/")
-        if name not in METRICS or served not in (*task.tasks, "mean"):
-            known = [f"{served}/{protocol}/{name}" for served in task.tasks for name in METRICS]
-            raise InputError(
-                f"config.train.metric: no metric {metric!r}; use one of {', '.join(known)}"
-            )
-        protocols.add(protocol)
-    return sorted(protocols)
-
-
 def describe(task: Task, dataset: Dataset, workdir: Path) -> str:
     """What is about to run, in one line."""
     stages = " -> ".join(stage.name for stage in task.stages)
+    events = sum(len(dataset.rows[served, "train"]) for served in task.tasks)
     return (
         f"{task.name} ({stages}) on {dataset.name}, {dataset.split}, history by "
-        f"{dataset.history_order}; {len(dataset.rows[task.tasks[0], 'train']):,} training events, "
+        f"{dataset.history_order}; {events:,} training events, "
         f"{dataset.n_items:,} items; {jax.device_count()} {jax.default_backend()} device(s); "
         f"{workdir}"
     )

@@ -20,7 +20,14 @@ from common.training.settings import TrainSettings
 from common.training.stage_loop import Iterate, Run, Source, Validate, run_stage
 from common.training.start import find_start, load_start
 from common.training.state import Progress, StageSummary, TrainState
-from common.training.step import describe_state, init_params, init_state, place_key, place_shapes
+from common.training.step import (
+    describe_state,
+    init_params,
+    init_state,
+    place_key,
+    place_shapes,
+    prepare_constants,
+)
 from common.training.stopwatch import measure_rate
 from common.training.task import Constants, Params, Stage, Task
 
@@ -29,7 +36,7 @@ class TrainResult(NamedTuple):
     """What training leaves."""
 
     params: Params  # the best of the last stage, or the current ones if interrupted
-    constants: Constants
+    constants: Constants  # of the same stage
     stages: tuple[StageSummary, ...]  # the finished ones
     global_step: int  # updates done over all stages
     # Training rows without padding per second of step time: without each start's first, compiling
@@ -43,7 +50,7 @@ class TrainResult(NamedTuple):
 def train(
     task: Task,
     open_source: Callable[[Stage], Source],
-    validate: Validate,
+    open_validator: Callable[[Stage], Validate],
     settings: TrainSettings,
     workdir: Path,
     seed: int,
@@ -55,16 +62,17 @@ def train(
     """Trains all stages of a task; a run is a function of (config, dataset, seed).
 
     open_source(stage) -> the stage's batches, as `common.data.batches.training_source` makes them
-    validate(params, constants) -> {metric name: value}, called between steps
+    open_validator(stage) -> validate(params, constants) -> {metric name: value}, which is called
+        between the steps of that stage
     workdir: gets checkpoints/, metrics.jsonl and tensorboard/; if it has checkpoints the run goes
         on from the newest, with the numbers an uninterrupted run would have had
     fingerprint: what the run is a function of, as a JSON-able dict; going on from a checkpoint
         with another one is refused. The seed is added to it.
     iterate(source, start) -> batches from step `start`; by default `common.data.batches.iterate`
 
-    Each stage starts from the best parameters of the one before, with a fresh optimiser; the first
-    one from those of the run at `task.start`, if there is one. A first SIGINT or SIGTERM saves at
-    the next step border and returns.
+    Each stage starts from the best parameters of the one before, with a fresh optimiser and the
+    constants that its `prepare` makes of them; the first one from those of the run at `task.start`,
+    if there is one. A first SIGINT or SIGTERM saves at the next step border and returns.
     Raises InputError for bad settings and for checkpoints that do not fit, TrainingDiverged when a
     loss or norm is not finite.
     """
@@ -102,26 +110,28 @@ def train(
             check_position(workdir, source_of(progress.stage), progress)
         elif start is not None:
             params = load_start(start, shapes)
+        elif task.pretrained is not None:
+            params = task.pretrained(params)
 
         evaluated = progress.evaluated_step == progress.step
         with Logbook(workdir, progress.global_step, evaluated, settings.tensorboard) as logbook:
-            run = Run(
-                constants=constants,
-                validate=validate,
-                iterate=iterate or default_iterate(),
-                settings=settings,
-                fingerprint=full_fingerprint,
-                seed=seed,
-                mesh=mesh,
-                checkpoints=checkpoints,
-                logbook=logbook,
-                caught=caught,
-            )
             while True:
                 stage, source = task.stages[progress.stage], source_of(progress.stage)
                 updater = make_updater(stage, shapes, len(source))
                 if state is None:
                     state = init_state(params, updater, mesh, stage.keeps_start)
+                run = Run(
+                    constants=prepare_constants(stage, state.params, constants, mesh),
+                    validate=open_validator(stage),
+                    iterate=iterate or default_iterate(),
+                    settings=settings,
+                    fingerprint=full_fingerprint,
+                    seed=seed,
+                    mesh=mesh,
+                    checkpoints=checkpoints,
+                    logbook=logbook,
+                    caught=caught,
+                )
                 state, progress, signal = run_stage(run, stage, source, updater, state, progress)
                 checkpoints.wait()
                 if signal is not None:
@@ -135,7 +145,7 @@ def train(
                 state = None
     return TrainResult(
         params=params,
-        constants=constants,
+        constants=run.constants,
         stages=progress.stages,
         global_step=progress.global_step,
         examples_per_second=measure_rate(progress.timed_examples, progress.train_seconds),

@@ -28,7 +28,7 @@ from common.training.checkpoints import (
 )
 from common.training.mesh import put_batch
 from common.training.state import Progress, TrainState
-from common.training.step import init_params, place_key, place_shapes
+from common.training.step import init_params, place_key, place_shapes, prepare_constants
 from common.training.task import Constants, Params, Task
 
 _ROWS = 20  # differences shown in one message
@@ -84,7 +84,8 @@ def load_trained(
     """The parameters and constants of a trained run, for evaluating and serving.
 
     batch: any batch of the task's view, for shapes
-    seed: the run's; constants are not saved but made again by `task.init` from the same key
+    seed: the run's; constants are not saved but made again, by `task.init` from the same key and
+        by `prepare` of the last stage
     which: "best" by the last stage's stopping metric, or "latest"
     Returns the progress of the checkpoint that was read.
     A checkpoint that was cut short is replaced by the newest one that can be read, with a warning.
@@ -115,7 +116,7 @@ def load_trained(
             continue
         for bad, reason in broken:
             warn(f"{folder / str(bad)}: cut short ({reason}); using {step}")
-        return params, constants, progress
+        return params, prepare_constants(task.stages[-1], params, constants, mesh), progress
     raise _nothing_readable(folder, broken)
 
 

@@ -48,10 +48,10 @@ Validate = Callable[[Params, Constants], Mapping[str, float]]
 
 @dataclass(frozen=True)
 class Run:
-    """What the stages of a run share."""
+    """What a stage gets from the run around it."""
 
-    constants: Constants
-    validate: Validate
+    constants: Constants  # of this stage
+    validate: Validate  # of this stage
     iterate: Iterate
     settings: TrainSettings
     fingerprint: Mapping[str, Any]

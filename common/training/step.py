@@ -15,7 +15,7 @@ import jax.numpy as jnp
 from jax.sharding import Mesh
 
 from common.training.mesh import full_sharding, row_sharding
-from common.training.optimizers import Updater
+from common.training.optimizers import Updater, mark_trained
 from common.training.state import TrainState, derive_key, step_key
 from common.training.task import Batch, Constants, Metrics, Params, Stage, Task
 
@@ -32,6 +32,19 @@ def place_key(seed: int, name: str, mesh: Mesh) -> jax.Array:
 def init_params(task: Task, key: jax.Array, batch: Batch, mesh: Mesh) -> tuple[Params, Constants]:
     """Runs `task.init` on the devices: parameters and constants, a full copy on each."""
     return jax.jit(task.init, out_shardings=full_sharding(mesh))(key, batch)
+
+
+def prepare_constants(stage: Stage, params: Params, constants: Constants, mesh: Mesh) -> Constants:
+    """The constants of a stage, by its `prepare` if it has one: a full copy on each device.
+
+    params: of any moment of the stage: those that it trains are not looked at
+    """
+    if stage.prepare is None:
+        return constants
+    trained = mark_trained(stage, params)
+    kept = jax.tree.map(lambda leaf, flag: None if flag else leaf, params, trained)
+
+    return jax.jit(stage.prepare, out_shardings=full_sharding(mesh))(kept, constants)
 
 
 def init_state(
@@ -99,7 +112,13 @@ def make_step(stage: Stage, updater: Updater, mesh: Mesh) -> Step:
         directions, opt_state = updater.directions.update(grads, state.opt_state, state.params)
         rate = updater.rate(state.step, rate_scale)
         updates = jax.tree.map(lambda direction: -rate * direction, directions)
-        params = jax.tree.map(lambda old, update: old + update, state.params, updates)
+        # Frozen arrays are handed on: adding zeros to a large one costs as much as training it.
+        params = jax.tree.map(
+            lambda old, update, flag: old + update if flag else old,
+            state.params,
+            updates,
+            updater.trained,
+        )
         metrics = {
             **own,
             "loss": loss,

@@ -279,7 +279,7 @@ def test_a_run_that_was_stopped_goes_on_to_the_same_parameters(tmp_path):
 
         mesh = make_mesh(jax.devices()[:1])
         settings = TrainSettings(show_progress=False, tensorboard=False)
-        return train(task, open_source, validate, settings, folder, 0, mesh)
+        return train(task, open_source, lambda stage: validate, settings, folder, 0, mesh)
 
     whole = run(tmp_path / "whole")
     stopped = run(tmp_path / "parts", stop_once=True)

@@ -117,10 +117,12 @@ def make_task(*stages: Stage) -> Task:
     )
 
 
-def run(workdir: Path, task: Task | None = None, **changes: Any) -> TrainResult:
+def run(
+    workdir: Path, task: Task | None = None, validate: Any = validate, **changes: Any
+) -> TrainResult:
     arguments: dict[str, Any] = {
         "open_source": TinySource,
-        "validate": validate,
+        "open_validator": lambda stage: validate,
         "settings": QUIET,
         "workdir": workdir,
         "seed": 3,

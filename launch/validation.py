@@ -1,0 +1,63 @@
+"""How the stages of a run are judged between their steps."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from jax.sharding import Mesh
+
+from common.data.dataset import Dataset
+from common.data.timeline import Timeline
+from common.errors import InputError
+from common.ranking.metrics import METRICS
+from common.ranking.protocols import Validator, make_validator
+from common.training.mesh import put_batch
+from common.training.task import Stage, Task, judge_as
+
+
+def open_validators(
+    config: Any, task: Task, dataset: Dataset, timeline: Timeline, mesh: Mesh
+) -> Callable[[Stage], Validator]:
+    """The validators of all stages, by stage; stages that score in the same way share one.
+
+    Raises InputError for a metric that validation will not have.
+    """
+    groups: dict[Any, list[Stage]] = {}
+    for stage in task.stages:
+        groups.setdefault((stage.score, stage.score_catalogue), []).append(stage)
+    validators = {}
+    for scores, stages in groups.items():
+        judged = judge_as(task, stages[0])
+        validators[scores] = make_validator(
+            judged,
+            dataset,
+            timeline,
+            protocols=choose_protocols(judged, stages),
+            batch_size=config.eval.batch_size,
+            filter_seen=config.eval.filter_seen,
+            put_batch=lambda batch: put_batch(mesh, batch),
+        )
+    return lambda stage: validators[stage.score, stage.score_catalogue]
+
+
+def choose_protocols(task: Task, stages: Sequence[Stage]) -> list[str]:
+    """The protocols of the metrics that the stages are judged by, as "task/protocol/metric".
+
+    Raises InputError for a metric that validation will not have.
+    """
+    protocols = set()
+    for metric in (stage.stopping.metric for stage in stages):
+        if metric.count("/") != 2:
+            raise InputError(
+                f"config.train.metric: {metric!r} is not of the form task/protocol/metric, "
+                "such as rec/full/NDCG@10"
+            )
+        served, protocol, name = metric.split("/")
+        if name not in METRICS or served not in (*task.tasks, "mean"):
+            known = [f"{served}/{protocol}/{name}" for served in task.tasks for name in METRICS]
+            raise InputError(
+                f"config.train.metric: no metric {metric!r}; use one of {', '.join(known)}"
+            )
+        protocols.add(protocol)
+    return sorted(protocols)
