@@ -1,0 +1,71 @@
+"""Stage `pretrain_cf`: LightGCN on the training graph, before the language model is tuned."""
+
+from __future__ import annotations
+
+import dataclasses
+from functools import partial
+from typing import Any
+
+import jax
+
+from common.data.view import View
+from common.training.task import Batch, Constants, Metrics, Optimizer, Params, Stage, Stopping
+from gensr_jax.lightgcn import bpr_loss, score, score_catalogue
+
+
+@dataclasses.dataclass(frozen=True)
+class PretrainSettings:
+    """How the collaborative table is trained."""
+
+    learning_rate: float = 1e-3
+    batch_size: int = 2048
+    epochs: int = 100
+    l2: float = 1e-4
+    negatives: int = 1  # uniform, not among the user's train items
+    patience: int = 5  # evaluations
+    eval_every_epochs: float = 5.0
+    metric: str = "rec/full/NDCG@10"
+
+
+def make_pretrain_stage(settings: PretrainSettings, view: View) -> Stage:
+    """The stage: BPR over the train rows of both tasks, judged by its own full ranking.
+
+    view: of the run; the stage reads no histories, and takes every train row
+    """
+    own = dataclasses.replace(
+        view,
+        task="both",
+        rec_length=0,
+        search_length=0,
+        clicks=0,
+        min_history=0,
+        negatives=settings.negatives,
+        negative_sampling="uniform",
+        fresh_negatives=True,
+    )
+    return Stage(
+        name="pretrain_cf",
+        loss=partial(_loss, settings.l2),
+        view=own,
+        batch_size=settings.batch_size,
+        epochs=settings.epochs,
+        optimizer=Optimizer(learning_rate=settings.learning_rate),
+        stopping=Stopping(metric=settings.metric, patience=settings.patience),
+        trainable=is_collaborative,
+        eval_every_epochs=settings.eval_every_epochs,
+        score=score,
+        score_catalogue=score_catalogue,
+    )
+
+
+def is_collaborative(path: str) -> bool:
+    """Whether a parameter, named as "cf/item", is of LightGCN."""
+    return path.startswith("cf/")
+
+
+def _loss(
+    l2: float, params: Params, constants: Constants, batch: Batch, key: jax.Array
+) -> tuple[jax.Array, Metrics]:
+    del key  # nothing is drawn on the device
+    loss: tuple[jax.Array, dict[str, Any]] = bpr_loss(params, constants, batch, l2)
+    return loss
