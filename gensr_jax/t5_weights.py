@@ -22,12 +22,15 @@ from common.errors import InputError
 from gensr_jax.t5 import T5, T5Config
 from gensr_jax.t5_layers import EPSILON
 
+# A T5 is of v1.1 if one of them is false. Files saved by transformers 5 have the second: the first
+# is then always true, and a head that is equal to the shared table is not stored.
+TIED, SCALED = "tie_word_embeddings", "scale_decoder_outputs"
 SINGLE, INDEX = "model.safetensors", "model.safetensors.index.json"
 # What a key of config.json has to be, and what it is where it is missing.
 REQUIRED = {
     "model_type": ("t5", None),
     "feed_forward_proj": ("gated-gelu", "relu"),
-    "tie_word_embeddings": (False, True),
+    TIED: (False, True),
     "layer_norm_epsilon": (EPSILON, EPSILON),
 }
 SIZE_KEYS = {
@@ -51,6 +54,7 @@ SUB_LAYERS = {
     ("decoder", "feed"): (2, "DenseReluDense"),
 }
 SHARED = "shared.weight"
+HEAD = "lm_head.weight"
 COPIES = ("encoder.embed_tokens.weight", "decoder.embed_tokens.weight")  # of the shared table
 NUMBERS = ("F64", "F32", "F16", "BF16")
 LISTED = 20  # names of tensors in one message, of each kind
@@ -61,13 +65,14 @@ class StoredTensor:
     """Where a tensor is and what it is, before it is read."""
 
     file: Path
+    name: str
     shape: tuple[int, ...]
     dtype: str
 
-    def read(self, name: str) -> np.ndarray:
+    def read(self) -> np.ndarray:
         """The tensor as float32."""
         with safe_open(self.file, "numpy") as file:
-            return np.asarray(file.get_tensor(name)).astype(np.float32)
+            return np.asarray(file.get_tensor(self.name)).astype(np.float32)
 
 
 def load_pretrained(directory: str | Path) -> tuple[T5Config, dict[str, Any]]:
@@ -80,43 +85,39 @@ def load_pretrained(directory: str | Path) -> tuple[T5Config, dict[str, Any]]:
     key is named) and missing, unknown or misshapen tensors (listed by name).
     """
     folder = Path(directory)
-    config = read_config(folder)
-    stored = {name: tensor for file in _find_files(folder) for name, tensor in _list_tensors(file)}
+    config, head_may_miss = read_config(folder)
+    stored = {tensor.name: tensor for file in _find_files(folder) for tensor in _list_tensors(file)}
+    copies = [stored.pop(name) for name in COPIES if name in stored]
+    if SHARED not in stored and copies:
+        stored[SHARED] = copies[0]
+    if HEAD not in stored and SHARED in stored and head_may_miss:
+        stored[HEAD] = stored[SHARED]
     shapes = parameter_shapes(config)
-    wanted = {checkpoint_name(path): path for path in shapes}
-    table = next((name for name in (SHARED, *COPIES) if name in stored), SHARED)
-    stored = {SHARED if name == table else name: tensor for name, tensor in stored.items()}
-    source = {SHARED: table}
-    missing = sorted(wanted.keys() - stored.keys())
-    unknown = sorted(stored.keys() - wanted.keys() - set(COPIES))
-    misshapen = [
-        f"{name}: {list(stored[name].shape)} instead of {list(shape)}"
-        for name, path in wanted.items()
-        if name in stored and stored[name].shape != (shape := _stored_shape(path, shapes[path]))
-    ]
-    unreadable = [
-        f"{name}: {stored[name].dtype}"
-        for name in wanted
-        if name in stored and stored[name].dtype not in NUMBERS
-    ]
-    _refuse(folder, missing=missing, unknown=unknown, misshapen=misshapen, unreadable=unreadable)
+    paths = {checkpoint_name(path): path for path in shapes}
+    _check_tensors(folder, stored, {name: shapes[path] for name, path in paths.items()})
     params = {}
-    for name, path in wanted.items():
-        values = stored[name].read(source.get(name, name))
-        params[path] = np.ascontiguousarray(values.T) if _is_turned(path, values.shape) else values
-    for name in COPIES:
-        if name in stored and not np.array_equal(stored[name].read(name), params["shared",]):
+    for name, path in paths.items():
+        values = stored[name].read()
+        params[path] = np.ascontiguousarray(values.T) if _is_turned(name, values.shape) else values
+    for copy in copies:
+        if not np.array_equal(copy.read(), params["shared",]):
             raise InputError(
-                f"{folder}: {name} differs from {SHARED}; "
+                f"{copy.file}: {copy.name} differs from {SHARED}; "
                 "use a checkpoint with one table for encoder and decoder"
             )
     return config, unflatten_dict(params)
 
 
-def read_config(folder: Path) -> T5Config:
-    """The configuration in a checkpoint folder's config.json, as `load_pretrained` has it."""
+def read_config(folder: Path) -> tuple[T5Config, bool]:
+    """The configuration in a checkpoint folder's config.json, and whether the head may be missing.
+
+    Raises InputError for another architecture and for sizes that cannot be; the key is named.
+    """
     path = folder / "config.json"
     keys = _read_json(path)
+    head_may_miss = keys.get(SCALED) is False
+    if head_may_miss:
+        keys[TIED] = False
     for key, (wanted, default) in REQUIRED.items():
         if (found := keys.get(key, default)) != wanted:
             shown = json.dumps(found) if key in keys else f"missing ({json.dumps(default)})"
@@ -146,7 +147,7 @@ def read_config(folder: Path) -> T5Config:
     dropout = keys["dropout_rate"]
     if type(dropout) not in (int, float) or not 0 <= dropout < 1:
         raise InputError(f"{path}, dropout_rate: is {json.dumps(dropout)}; it has to be in [0, 1)")
-    return T5Config(**fields, dropout=float(dropout))
+    return T5Config(**fields, dropout=float(dropout)), head_may_miss
 
 
 def parameter_shapes(config: T5Config) -> dict[tuple[str, ...], tuple[int, ...]]:
@@ -162,7 +163,7 @@ def checkpoint_name(path: tuple[str, ...]) -> str:
         case ("shared",):
             return SHARED
         case ("head",):
-            return "lm_head.weight"
+            return HEAD
         case (stack, "relative_bias"):
             return f"{stack}.block.0.layer.0.SelfAttention.relative_attention_bias.weight"
         case (stack, "final_norm", _):
@@ -174,13 +175,41 @@ def checkpoint_name(path: tuple[str, ...]) -> str:
     raise ValueError(f"no parameter of T5: {path}")
 
 
-def _is_turned(path: tuple[str, ...], shape: tuple[int, ...]) -> bool:
+def _is_turned(name: str, shape: tuple[int, ...]) -> bool:
     """Linear layers are stored [out, in]; tables are as they are here."""
-    return len(shape) == 2 and path[-1] not in ("shared", "relative_bias")
+    return len(shape) == 2 and name != SHARED and not name.endswith("attention_bias.weight")
 
 
-def _stored_shape(path: tuple[str, ...], shape: tuple[int, ...]) -> tuple[int, ...]:
-    return shape[::-1] if _is_turned(path, shape) else shape
+def _check_tensors(
+    folder: Path, stored: dict[str, StoredTensor], wanted: dict[str, tuple[int, ...]]
+) -> None:
+    """Raises one InputError that lists all tensors with a fault, if there are any.
+
+    wanted: the shape that each tensor has in the tree
+    """
+    faults: dict[str, list[str]] = {
+        "missing": sorted(wanted.keys() - stored.keys()),
+        "unknown": sorted(stored.keys() - wanted.keys()),
+        "misshapen": [],
+        "of another dtype": [],
+    }
+    for name in sorted(wanted.keys() & stored.keys()):
+        tensor, shape = stored[name], wanted[name]
+        shape = shape[::-1] if _is_turned(name, shape) else shape
+        if tensor.shape != shape:
+            faults["misshapen"].append(f"{name}: {list(tensor.shape)} instead of {list(shape)}")
+        elif tensor.dtype not in NUMBERS:
+            faults["of another dtype"].append(f"{name}: {tensor.dtype}")
+    texts = []
+    for fault, names in faults.items():
+        if names:
+            more = f", and {len(names) - LISTED} more" if len(names) > LISTED else ""
+            texts.append(f"{len(names)} {fault} ({', '.join(names[:LISTED])}{more})")
+    if texts:
+        raise InputError(
+            f"{folder}, tensors: {', '.join(texts)}; "
+            "config.json and weights have to be of one T5 v1.1 or Flan-T5 checkpoint"
+        )
 
 
 def _find_files(folder: Path) -> list[Path]:
@@ -201,12 +230,12 @@ def _find_files(folder: Path) -> list[Path]:
     return [folder / name for name in sorted(names)]
 
 
-def _list_tensors(file: Path) -> Iterator[tuple[str, StoredTensor]]:
+def _list_tensors(file: Path) -> Iterator[StoredTensor]:
     try:
         with safe_open(file, "numpy") as tensors:
             for name in tensors.keys():  # noqa: SIM118 (no mapping)
                 part = tensors.get_slice(name)
-                yield name, StoredTensor(file, tuple(part.get_shape()), part.get_dtype())
+                yield StoredTensor(file, name, tuple(part.get_shape()), part.get_dtype())
     except (OSError, SafetensorError) as error:
         raise InputError(f"{file}: cannot be read ({error}); download the file again") from error
 
@@ -221,17 +250,3 @@ def _read_json(path: Path) -> dict[str, Any]:
     if not isinstance(content, dict):
         raise InputError(f"{path}: is no JSON object; download the file again")
     return content
-
-
-def _refuse(folder: Path, **faults: list[str]) -> None:
-    """Raises one InputError that lists all tensors with a fault, if there are any."""
-    texts = []
-    for fault, names in faults.items():
-        if names:
-            more = f", and {len(names) - LISTED} more" if len(names) > LISTED else ""
-            texts.append(f"{len(names)} {fault} ({', '.join(names[:LISTED])}{more})")
-    if texts:
-        raise InputError(
-            f"{folder}, tensors: {'; '.join(texts)}: "
-            "config.json and weights have to be of one T5 v1.1 or Flan-T5 checkpoint"
-        )
