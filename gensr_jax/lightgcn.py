@@ -56,11 +56,12 @@ def export_table(params: Any, constants: Arrays, form: str = "propagated") -> ja
         table: jax.Array = params["cf"]["item"]
         return table
     _, items = propagate(params, constants)
-    norm = jnp.linalg.norm(items, axis=1, keepdims=True)
-    start = constants["graph_start"]
-    degree = jnp.diff(start)[-len(items) :]
-    known = (degree > 0)[:, None] & (norm > 0)
-    return jnp.where(known, jnp.sqrt(items.shape[1]) * items / jnp.where(known, norm, 1.0), 0.0)
+    square = jnp.square(items).sum(axis=1, keepdims=True)
+    degree = jnp.diff(constants["graph_start"])[-len(items) :]
+    known = (degree > 0)[:, None] & (square > 0)
+    # The inner `where` keeps the gradient of a zero row finite.
+    scale = jnp.sqrt(items.shape[1] / jnp.where(known, square, 1.0))
+    return jnp.where(known, scale * items, 0.0)
 
 
 def bpr_loss(
