@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from functools import partial
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import jax
@@ -44,12 +45,13 @@ class Texts(NamedTuple):
 
 
 class Collaborative(NamedTuple):
-    """Where the CF table comes from: LightGCN's stage and start, or an array that is given."""
+    """Where the CF table comes from: LightGCN, an array that is given, or nowhere (view off)."""
 
-    stage: Stage | None
-    init: Any  # key -> (parameters, constants) of LightGCN; None where a table is given
-    given: np.ndarray | None  # float32 [I + 1, d]
-    form: str  # "propagated" or "layer0"
+    stage: Stage | None = None  # of LightGCN
+    init: Callable[[jax.Array], Any] | None = None  # key -> LightGCN's parameters
+    graph: Mapping[str, np.ndarray] = MappingProxyType({})  # its constants
+    form: str = "propagated"  # or "layer0"
+    given: np.ndarray | None = None  # float32 [I + 1, d]
 
 
 def make_task(
@@ -111,9 +113,9 @@ def _init(
     params: dict[str, Any] = {}
     if collaborative.given is not None:
         constants["cf_table"] = jnp.asarray(collaborative.given)
-    else:
-        params["cf"], graph = collaborative.init(cf_key)
-        constants |= graph
+    if collaborative.init is not None:
+        params |= collaborative.init(cf_key)
+        constants |= {name: jnp.asarray(array) for name, array in collaborative.graph.items()}
     s = module.settings
     shapes = {
         "cf_table": jnp.zeros((s.n_items + 1, s.cf_width)),

@@ -94,7 +94,8 @@ class BatchSource:
         """
         row, user, target = self._rows[place], self._user[place], self._target[place]
         if self._sampler is not None:
-            negatives = self._sampler.draw(row, user, target, epoch, self._view.negatives)
+            drawn = epoch if self._view.fresh_negatives else 0
+            negatives = self._sampler.draw(row, user, target, drawn, self._view.negatives)
         elif self._lists is not None:
             negatives = self._lists[place]
         else:

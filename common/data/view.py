@@ -36,6 +36,7 @@ class View:
     min_history: int = 1  # earlier events, of either service, that a target needs
     negatives: int = 4
     negative_sampling: str = "popularity"  # or "uniform", "mixed": see `TrainingNegatives`
+    fresh_negatives: bool = True  # drawn anew in every epoch; False = those of the first
     packed: bool = False  # training batches of whole sequences, as `common.data.sequences` has them
 
 

@@ -96,6 +96,9 @@ class Task(NamedTuple):
     score_catalogue: Callable[[Params, Constants, Batch, jax.Array], jax.Array] | None = None
     # explain(params, constants, batch) -> {name: array}
     explain: Callable[[Params, Constants, Batch], dict[str, jax.Array]] | None = None
+    # pretrained(params) -> the same with the arrays of a published checkpoint in their places. Called
+    # once, when a run begins; it reads files, so it is not traced.
+    pretrained: Callable[[Params], Params] | None = None
     # Workdir of a finished run, whose best parameters the first stage begins with; "" = of `init`
     start: str = ""
 

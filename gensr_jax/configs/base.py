@@ -26,6 +26,13 @@ def get_config(arg: str = "") -> ConfigDict:
     config.text.tokens = "auto"  # or unigram, words; with a backbone its own tokenizer is used
     config.text.vocabulary = 4096  # tokens of a trained unigram tokenizer
     config.text.noun = "item"  # what the prompt calls an item: book, product, video
+    # Templates of the prompts; {query} stands in the second one only.
+    config.text.rec = (
+        "Question: A user liked the following {noun}s: {hist_cf}. The semantic features of these "
+        "{noun}s are: {hist_sem}. Using all this information, predict whether the user would like "
+        "the {noun} {cand_cf} with the semantic feature {cand_sem}? Answer Yes or No. Answer:"
+    )
+    config.text.search = config.text.rec.replace("{cand_sem}?", "{cand_sem} for the query: {query}?")
     config.text.prompt = "pieces"  # or published, no_task (the same prompt for both tasks)
     config.text.title_head = 10  # tokens of a history item in the semantic view
     config.text.title_full = 32  # tokens of a candidate

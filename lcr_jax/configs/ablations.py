@@ -6,7 +6,7 @@ from typing import Any
 
 from ml_collections import ConfigDict
 
-from common.ablations import apply_ablations
+from common.configs.ablations import apply_ablations
 
 # What each changes.
 ABLATIONS: dict[str, dict[str, Any]] = {
@@ -30,5 +30,5 @@ ABLATIONS: dict[str, dict[str, Any]] = {
 
 
 def ablate(config: ConfigDict, arg: str) -> ConfigDict:
-    """`common.ablations.apply_ablations` with the names above."""
+    """`common.configs.ablations.apply_ablations` with the names above."""
     return apply_ablations(config, arg, ABLATIONS)

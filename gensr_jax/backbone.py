@@ -1,0 +1,71 @@
+"""T5 inside GenSR: random weights of a size, or a published checkpoint."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+
+from common.errors import InputError
+from gensr_jax.t5 import SIZES, T5Config
+from gensr_jax.t5_weights import load_pretrained, read_config
+from gensr_jax.tokens import Vocabulary
+
+
+def choose_t5(
+    backbone: str,
+    size: str,
+    vocabulary: Vocabulary,
+    *,
+    dropout: float,
+    dtype: str,
+    remat: bool,
+    full_head: bool,
+) -> T5Config:
+    """The sizes of the T5 and how it is computed.
+
+    backbone: folder of a checkpoint, which then decides the sizes; "" = random weights of `size`
+    Raises InputError for a checkpoint that is no T5 v1.1, or has fewer tokens than its tokenizer.
+    """
+    if backbone:
+        config, _ = read_config(Path(backbone))
+        if vocabulary.size > config.vocab_size:
+            raise InputError(
+                f"{backbone}: the tokenizer has {vocabulary.size} tokens, the model "
+                f"{config.vocab_size}; use the tokenizer of that checkpoint"
+            )
+    else:
+        config = replace(SIZES[size], vocab_size=vocabulary.size)
+    return replace(config, dropout=dropout, dtype=dtype, remat=remat, full_head=full_head)
+
+
+def place_backbone(
+    backbone: str, vocabulary: Vocabulary, params: Mapping[str, Any]
+) -> dict[str, Any]:
+    """The parameters of a GenSR task with a checkpoint's T5 in place of the random one.
+
+    params: `model` and `word_rms`, on the devices; the new arrays are placed as the old ones are
+    The two-row head begins with the checkpoint's rows of Yes and No.
+    """
+    _, loaded = load_pretrained(backbone)
+    head = loaded["head"]
+    model = dict(params["model"])
+    if "head" not in model["t5"]:
+        loaded = {name: tree for name, tree in loaded.items() if name != "head"}
+    model["t5"] = jax.tree.map(place_like, dict(model["t5"]), loaded)
+    if "answers" in model:
+        answers = np.stack([head[:, vocabulary.yes], head[:, vocabulary.no]], axis=1)
+        model["answers"] = place_like(model["answers"], answers)
+    rms = np.sqrt(np.square(loaded["shared"]).mean(dtype=np.float64)).astype(np.float32)
+    return {**params, "model": model, "word_rms": place_like(params["word_rms"], rms)}
+
+
+def place_like(old: jax.Array, new: np.ndarray) -> jax.Array:
+    """`new` on the devices as `old` is. Raises ValueError for another shape."""
+    if old.shape != new.shape:
+        raise ValueError(f"shape {new.shape} instead of {old.shape}")
+    return jax.device_put(new.astype(old.dtype), old.sharding)
