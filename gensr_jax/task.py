@@ -13,7 +13,9 @@ import jax.numpy as jnp
 import numpy as np
 
 from common.data.view import View, candidate_items
+from common.training.cost import Cost
 from common.training.task import Optimizer, Stage, Stopping, Task
+from gensr_jax.cost import BACKWARD, count_forward
 from gensr_jax.lightgcn import export_table
 from gensr_jax.model import GenSR
 from gensr_jax.scoring import explain_filter, score_candidates
@@ -67,6 +69,7 @@ def make_task(
     view: of evaluation; the stage `tune` has the same for both tasks at once
     """
     module = GenSR(model)
+    count, length = 1 + view.negatives, texts.prompt_tok.shape[1]
     optimizer = replace(
         tune.optimizer,
         decayed=is_decayed,
@@ -81,6 +84,11 @@ def make_task(
         optimizer=optimizer,
         stopping=tune.stopping,
         trainable=lambda name: name.startswith("model/"),
+        cost=Cost(
+            rows=count,
+            tokens=count * length,
+            flop=(1 + BACKWARD) * count_forward(model, length, count),
+        ),
         prepare=partial(_prepare, collaborative.form if collaborative.stage else ""),
     )
     return Task(

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import jax
 
+from common.training.cost import measure_cost
 from common.training.divergence import check_finite
 from common.training.logbook import Logbook
 from common.training.progress import ProgressBar
 from common.training.stopwatch import Stopwatch
-from common.training.task import Metrics
+from common.training.task import Metrics, Stage
 
 
 class LateMetrics:
@@ -16,7 +17,7 @@ class LateMetrics:
 
     def __init__(
         self,
-        stage: str,
+        stage: Stage,
         stage_start: int,
         total: int,
         log_every: int,
@@ -44,9 +45,13 @@ class LateMetrics:
         (step, metrics), self._held = self._held, None
         values = {name: float(value) for name, value in jax.device_get(metrics).items()}
         self._watch.count(int(values.pop("examples")))
-        check_finite(values, self._stage, self._stage_start + step)
+        check_finite(values, self._stage.name, self._stage_start + step)
         rate = self._watch.examples_per_second
         self._bar.advance(step, values["loss"], rate)
         if step in (1, self._total) or step % self._log_every == 0:
-            timing = {"examples_per_second": rate, "wait_share": self._watch.wait_share}
-            self._logbook.write("train", self._stage, self._stage_start + step, values, timing)
+            timing = {
+                "examples_per_second": rate,
+                "wait_share": self._watch.wait_share,
+                **measure_cost(self._stage.cost, rate),
+            }
+            self._logbook.write("train", self._stage.name, self._stage_start + step, values, timing)

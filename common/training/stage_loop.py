@@ -83,7 +83,7 @@ def run_stage(
 
     with ProgressBar(stage.name, total, progress.step, settings.show_progress) as bar:
         late = LateMetrics(
-            stage.name, progress.stage_start, total, settings.log_every, run.logbook, bar, watch
+            stage, progress.stage_start, total, settings.log_every, run.logbook, bar, watch
         )
         while True:
             step = progress.step

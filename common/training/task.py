@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 import jax
 
 from common.data.view import View
+from common.training.cost import Cost
 
 Params = Any  # a pytree of float32 arrays
 Constants = Any  # a pytree of arrays that are not trained; {} where there are none
@@ -71,6 +72,7 @@ class Stage(NamedTuple):
     trainable: Callable[[str], bool] | None = None
     keeps_start: bool = False
     eval_every_epochs: float | None = None  # None = as the run's TrainSettings say
+    cost: Cost | None = None  # of one example: the logbook then has tokens and FLOP per second
     # prepare(params, constants) -> the constants of this stage: what an earlier stage has learned,
     # as arrays. Its loss and validation get them, and those of the last stage are the model's.
     # Called before the stage's first step and after every restart, so the parameters that the
@@ -96,8 +98,8 @@ class Task(NamedTuple):
     score_catalogue: Callable[[Params, Constants, Batch, jax.Array], jax.Array] | None = None
     # explain(params, constants, batch) -> {name: array}
     explain: Callable[[Params, Constants, Batch], dict[str, jax.Array]] | None = None
-    # pretrained(params) -> the same with the arrays of a published checkpoint in their places. Called
-    # once, when a run begins; it reads files, so it is not traced.
+    # pretrained(params) -> the same with the arrays of a published checkpoint in their places.
+    # Called once, when a run begins; it reads files, so it is not traced.
     pretrained: Callable[[Params], Params] | None = None
     # Workdir of a finished run, whose best parameters the first stage begins with; "" = of `init`
     start: str = ""

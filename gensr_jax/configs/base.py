@@ -32,7 +32,7 @@ def get_config(arg: str = "") -> ConfigDict:
         "{noun}s are: {hist_sem}. Using all this information, predict whether the user would like "
         "the {noun} {cand_cf} with the semantic feature {cand_sem}? Answer Yes or No. Answer:"
     )
-    config.text.search = config.text.rec.replace("{cand_sem}?", "{cand_sem} for the query: {query}?")
+    config.text.search = config.text.rec.replace("?", " for the query: {query}?")
     config.text.prompt = "pieces"  # or published, no_task (the same prompt for both tasks)
     config.text.title_head = 10  # tokens of a history item in the semantic view
     config.text.title_full = 32  # tokens of a candidate
