@@ -21,7 +21,7 @@ from common.data.folder import load_dataset
 from common.data.sequences import sequence_source
 from common.data.timeline import Timeline, build_timeline
 from common.errors import InputError
-from common.ranking.protocols import make_evaluator
+from common.ranking.protocols import FULL, RETRIEVER, make_evaluator
 from common.ranking.ranks import write_ranks
 from common.ranking.report import find_problems, format_report
 from common.ranking.results import build_results, write_results
@@ -168,7 +168,7 @@ def evaluate_method(
                 timeline,
                 served,
                 choose_rows(dataset, timeline, served, "test", task.view.min_history),
-                full=task.score_catalogue is not None,
+                full=any(protocol == FULL for _, protocol in evaluation.ranks),
                 filter_seen=config.eval.filter_seen,
                 seed=config.seed,
             )
@@ -183,7 +183,7 @@ def evaluate_method(
     results = build_results(
         dataset,
         evaluation,
-        sanity,
+        sanity | ({RETRIEVER: evaluation.retriever} if evaluation.retriever else {}),
         seed=config.seed,
         wall_seconds=time.time() - started,
         train_examples_per_second=train_examples_per_second,

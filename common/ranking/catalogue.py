@@ -62,14 +62,14 @@ def count_catalogue(
     chunks = jnp.asarray(items)
     start = (jnp.zeros(target.shape, jnp.float32), Counts(*[jnp.zeros_like(target)] * 3))
     if len(chunks) == 1:
-        scores = _score_chunk(score, chunks[0])
+        scores = score_chunk(score, chunks[0])
         return _count(_find(start, scores, chunks[0], target), scores, chunks[0], target, seen)[1]
 
     def step(
         carry: tuple[jax.Array, Counts], chunk_and_pass: tuple[jax.Array, jax.Array]
     ) -> tuple[tuple[jax.Array, Counts], None]:
         chunk, counting = chunk_and_pass
-        scores = _score_chunk(score, chunk)
+        scores = score_chunk(score, chunk)
         carry = lax.cond(
             counting,
             lambda carry: _count(carry, scores, chunk, target, seen),
@@ -83,7 +83,7 @@ def count_catalogue(
     return lax.scan(step, start, (twice, counting))[0][1]
 
 
-def _score_chunk(score: Callable[[jax.Array], jax.Array], chunk: jax.Array) -> jax.Array:
+def score_chunk(score: Callable[[jax.Array], jax.Array], chunk: jax.Array) -> jax.Array:
     """Scores of one chunk, float32 [B, I], products without TF32 or bf16 short cuts."""
     with jax.default_matmul_precision("highest"):
         return score(chunk).astype(jnp.float32)

@@ -12,6 +12,7 @@ from __future__ import annotations
 import dataclasses
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from types import MappingProxyType
 from typing import Any, NamedTuple, Protocol
 
 import jax
@@ -26,11 +27,12 @@ from common.errors import InputError
 from common.ranking.catalogue import CHUNK_BYTES, Counts, count_catalogue, split_catalogue
 from common.ranking.metrics import mean_metrics
 from common.ranking.ranks import Ranks, RankTable, count_ranks, rank_table
+from common.ranking.rerank import Reranked, measure_recall, rerank_catalogue
 from common.ranking.rows import RankedRows, choose_rows
 from common.ranking.seen import find_seen, pad_seen
 from common.training.task import Batch, Constants, Params, Task
 
-FULL = "full"
+FULL, RETRIEVER = "full", "retriever"
 
 
 class Evaluation(NamedTuple):
@@ -42,6 +44,9 @@ class Evaluation(NamedTuple):
     # ranked candidates, the positive among them}.
     details: dict[str, Any]
     lists_per_second: float  # ranked (task, protocol, row) lists, without compilation
+    # By a retriever alone, ("rec", "full") -> ranks, where "full" is ranked again by the method;
+    # details["retrieved"] then has {"rec/full": {"count": items, "recall": share of positives}}.
+    retriever: Ranks = MappingProxyType({})
 
 
 class _Plan(NamedTuple):
@@ -90,7 +95,8 @@ def make_evaluator(
     """Prepares the ranking of a split part; the result ranks any parameters of the method.
 
     part:        "valid" or "test"
-    protocols:   None = all stored lists, and "full" where the method can score the catalogue
+    protocols:   None = all stored lists, and "full" where the method or its retriever can score
+                 the catalogue
     batch_size:  rows per batch, over all devices; 1 is run as 2
     filter_seen: what "full" leaves out: "history", "train" or "none" (see `find_seen`)
     chunk_bytes: bound of one float32 score block of the full ranking, in bytes
@@ -103,7 +109,8 @@ def make_evaluator(
         raise InputError(f"{dataset.path.name}, items.parquet: no items to rank; add items")
     # A product with one row takes another route on CPU and rounds differently.
     batch_size = max(batch_size, 2)
-    can_full = task.score_catalogue is not None
+    score_all = task.score_catalogue
+    can_full = score_all is not None or task.retriever is not None
     plans: dict[str, _Plan] = {}
     for name in task.tasks:
         ranked = choose_rows(dataset, timeline, name, part, task.view.min_history, protocols)
@@ -132,16 +139,17 @@ def make_evaluator(
     @jax.jit
     def rank_batch(
         params: Params, constants: Constants, batch: Batch
-    ) -> tuple[jax.Array | None, Counts | None]:
+    ) -> tuple[jax.Array | None, Counts | Reranked | None]:
         batch = dict(batch)
         seen = batch.pop("seen", None)
-        scores, counts = None, None
+        scores: jax.Array | None = None
+        counts: Counts | Reranked | None = None
         with jax.default_matmul_precision("highest"):
             if batch["negatives"].shape[1]:
                 scores = task.score(params, constants, batch).astype(jnp.float32)
-            if seen is not None:
-                score_all = task.score_catalogue
-                assert score_all is not None
+            if seen is not None and score_all is None:
+                counts = rerank_catalogue(task, params, constants, batch, seen, items)
+            elif seen is not None and score_all is not None:
                 counts = count_catalogue(
                     lambda chunk: score_all(params, constants, batch, chunk),
                     batch["target"],
@@ -174,8 +182,14 @@ def make_evaluator(
             )
             ranks.update(_collect(name, plan, outputs))
         seconds = time.perf_counter() - started
+        found = {
+            (name, FULL): ranks.pop((name, RETRIEVER))
+            for name in plans
+            if (name, RETRIEVER) in ranks
+        }
         lists = sum(len(table.row) for table in ranks.values())
-        return Evaluation(ranks, details, lists / seconds)
+        recall = {"retrieved": measure_recall(task, found)} if found else {}
+        return Evaluation(ranks, details | recall, lists / seconds, found)
 
     return evaluate_all
 
@@ -227,7 +241,7 @@ def _run_ahead(run: Callable[[Any], Any], batches: Sequence[Any]) -> Iterator[An
 
 
 def _collect(
-    name: str, plan: _Plan, outputs: Iterator[tuple[np.ndarray | None, Counts | None]]
+    name: str, plan: _Plan, outputs: Iterator[tuple[np.ndarray | None, Counts | Reranked | None]]
 ) -> dict[tuple[str, str], RankTable]:
     """Turns the outputs of all batches of a task into one rank table per protocol."""
     counts: dict[str, list[tuple[Any, Any]]] = {FULL: []} if plan.full else {}
@@ -246,11 +260,16 @@ def _collect(
                 listed = np.concatenate([scores[:, :1], scores[:, 1:][:, columns]], axis=1)
                 counts[protocol].append(count_ranks(listed))
         if catalogue is not None:
+            first = None
+            if isinstance(catalogue, Reranked):
+                catalogue, first = catalogue
             broken_item = np.asarray(catalogue.broken)[real]
             if broken_item.any():
                 row = int(np.argmax(broken_item != 0))
                 raise _no_number(name, rows[row], broken_item[row])
             counts[FULL].append((catalogue.greater[real], catalogue.equal[real]))
+            if first is not None:
+                counts.setdefault(RETRIEVER, []).append((first.greater[real], first.equal[real]))
     tables = {}
     for protocol, parts in counts.items():
         greater, equal = (np.concatenate(column) for column in zip(*parts, strict=True))

@@ -83,6 +83,15 @@ class Stage(NamedTuple):
     score_catalogue: Callable[[Params, Constants, Batch, jax.Array], jax.Array] | None = None
 
 
+@dataclass(frozen=True)
+class Retriever:
+    """What finds, in the whole catalogue, the items that a slower method ranks again."""
+
+    # As in `Task`; called with the task's parameters, constants and batches
+    score_catalogue: Callable[[Params, Constants, Batch, jax.Array], jax.Array]
+    count: int  # items retrieved per row
+
+
 class Task(NamedTuple):
     """A method as the trainer and the evaluator see it."""
 
@@ -96,6 +105,8 @@ class Task(NamedTuple):
     score: Callable[[Params, Constants, Batch], jax.Array]
     # score_catalogue(params, constants, batch, items int32 [n]) -> float32 [B, n]
     score_catalogue: Callable[[Params, Constants, Batch, jax.Array], jax.Array] | None = None
+    # Where there is no `score_catalogue`: the full ranking is of what this finds, scored by `score`
+    retriever: Retriever | None = None
     # explain(params, constants, batch) -> {name: array}
     explain: Callable[[Params, Constants, Batch], dict[str, jax.Array]] | None = None
     # pretrained(params) -> the same with the arrays of a published checkpoint in their places.
