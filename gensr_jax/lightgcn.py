@@ -91,6 +91,19 @@ def score(params: Any, constants: Arrays, batch: Arrays) -> jax.Array:
 
 
 def score_catalogue(params: Any, constants: Arrays, batch: Arrays, items: jax.Array) -> jax.Array:
-    """z_u . z_i of any items int32 [n], float32 [B, n]: the retriever of the first stage."""
+    """z_u . z_i of any items int32 [n], float32 [B, n]."""
     users, table = propagate(params, constants)
     return users[batch["user"]] @ table[items].T
+
+
+def export_vectors(params: Any, constants: Arrays) -> dict[str, jax.Array]:
+    """The propagated vectors as constants of a later stage, which needs no graph any more:
+    `cf_user` float32 [U + 1, d] and `cf_item` float32 [I + 1, d]."""
+    users, items = propagate(params, constants)
+    return {"cf_user": users, "cf_item": items}
+
+
+def retrieve(params: Any, constants: Arrays, batch: Arrays, items: jax.Array) -> jax.Array:
+    """`score_catalogue` from `export_vectors`, float32 [B, n]: the retriever of a later stage."""
+    del params
+    return constants["cf_user"][batch["user"]] @ constants["cf_item"][items].T

@@ -14,8 +14,10 @@ from gensr_jax.graph import build_graph, find_edges, smooth
 from gensr_jax.lightgcn import (
     bpr_loss,
     export_table,
+    export_vectors,
     init_lightgcn,
     propagate,
+    retrieve,
     score,
     score_catalogue,
 )
@@ -214,6 +216,8 @@ def test_candidates_and_catalogue_have_the_same_scores(graph, params):
     columns = jnp.concatenate([batch["target"][:, None], batch["negatives"]], axis=1) - 1
     expected = jnp.take_along_axis(everything, columns, axis=1)
     np.testing.assert_allclose(listed, expected, rtol=1e-5, atol=1e-7)
+    later = retrieve({}, export_vectors(params, graph), batch, jnp.arange(1, ITEMS + 1))
+    np.testing.assert_allclose(later, everything, rtol=1e-6)
     users, items = propagate(params, graph)
     np.testing.assert_allclose(everything, users[batch["user"]] @ items[1:].T, rtol=1e-5, atol=1e-7)
 
