@@ -71,7 +71,7 @@ class SoftFilter(nn.Module):
             logits = jnp.einsum("bcw,bew->bce", asked, entries @ key[:, part])
             weights.append(masked_softmax(logits, mask[:, None]))
             mixed.append(_mix(weights[-1], entries @ value[:, part]))
-        return jnp.concatenate(mixed, axis=-1) @ out, sum(weights) / self.heads
+        return jnp.concatenate(mixed, axis=-1) @ out, jnp.stack(weights).mean(axis=0)
 
     def _start(self) -> nn.initializers.Initializer:
         return xavier_3d if self.start == "xavier3d" else xavier

@@ -13,25 +13,30 @@ The peak is that of a plain matrix product in the same run. --out writes the sam
 from __future__ import annotations
 
 import json
-import resource
-import statistics
-import sys
-import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from absl import flags
 
 from common.errors import InputError
+from launch.bench_steps import (
+    Runner,
+    describe_software,
+    measure_memory,
+    measure_peaks,
+    print_memory,
+    print_setting,
+    print_step,
+    summarize,
+)
 from launch.command import parse_flags
 
 if TYPE_CHECKING:
     from common.data.view import View
-    from common.training.task import Batch, Stage
+    from common.training.task import Batch
 
 _LEAST_BLOCKS = 5
-_PEAK_SIZE = 2048  # of the square matrices that the peak is measured by
 
 
 def run(argv: Sequence[str]) -> None:
@@ -59,59 +64,6 @@ def run(argv: Sequence[str]) -> None:
         from launch.files import write_beside
 
         write_beside(Path(values.out), json.dumps(report, indent=1) + "\n")
-
-
-class Runner:
-    """A stage's step, compiled, with the state that it goes on from."""
-
-    def __init__(self, stage: Stage, params: Any, constants: Any, batch: Batch, mesh: Any) -> None:
-        """params: copied, so that several runners may begin with the same ones"""
-        import jax
-        import jax.numpy as jnp
-
-        from common.training.optimizers import make_updater
-        from common.training.step import init_state, make_step, place_key
-
-        updater = make_updater(stage, params, 1000)
-        own = jax.tree.map(jnp.copy, params)
-        state = init_state(own, updater, mesh, stage.keeps_start)
-        rest = (constants, batch, place_key(0, stage.name, mesh), jnp.float32(1.0))
-        start = time.perf_counter()
-        step: Any = make_step(stage, updater, mesh)  # a jitted function, so it can be lowered
-        self._step = step.lower(state, *rest).compile()
-        self.compile_seconds = time.perf_counter() - start
-        self._state, self._rest = state, rest
-        self.milliseconds: list[float] = []
-
-    def run_block(self, steps: int) -> None:
-        """Runs and times some steps, waiting once, at the end."""
-        import jax
-
-        metrics: dict[str, jax.Array] = {}
-        start = time.perf_counter()
-        for _ in range(steps):
-            self._state, metrics = self._step(self._state, *self._rest)
-        jax.block_until_ready(metrics)
-        self.milliseconds.append(1e3 * (time.perf_counter() - start) / steps)
-        if not metrics["loss"] < float("inf"):
-            raise FloatingPointError("the loss of random data is not finite")
-
-    def describe(self, rows: int, peak: float) -> dict[str, Any]:
-        """Figures of the blocks so far. peak: FLOP/s"""
-        median = statistics.median(self.milliseconds)
-        costs = self._step.cost_analysis()
-        costs = costs[0] if isinstance(costs, list) else costs or {}
-        memory = self._step.memory_analysis()
-        compiled = float(costs.get("flops", 0.0))
-        return {
-            "ms_per_step": _summarize(self.milliseconds),
-            "rows_per_second": 1e3 * rows / median,
-            "compile_seconds": self.compile_seconds,
-            "compiled_flop_per_step": compiled,
-            "compiled_flop_per_second": 1e3 * compiled / median,
-            "compiled_share_of_peak": 1e3 * compiled / median / peak,
-            "temporary_bytes": getattr(memory, "temp_size_in_bytes", None),
-        }
 
 
 def _measure(values: flags.FlagValues) -> dict[str, Any]:
@@ -144,7 +96,7 @@ def _measure(values: flags.FlagValues) -> dict[str, Any]:
     runners = {
         stage.name: Runner(stage, params, constants, fit(stage.view), mesh) for stage in stages
     }
-    peaks = _measure_peaks(values.blocks)
+    peaks = measure_peaks(values.blocks)
     for block in range(values.blocks + 1):
         for runner in runners.values():  # in turns: what else the machine does meets all alike
             runner.run_block(values.steps)
@@ -166,10 +118,10 @@ def _measure(values: flags.FlagValues) -> dict[str, Any]:
         "compute_dtype": "float32",
         "blocks": values.blocks,
         "steps_per_block": values.steps,
-        **_describe_software(),
+        **describe_software(),
         "peak_flop_per_second": peaks,
         "steps": {name: runner.describe(values.batch, peak) for name, runner in runners.items()},
-        "peak_memory": _measure_memory(),
+        "peak_memory": measure_memory(),
     }
     first = report["steps"]["supervised"]
     count = count_forward(config, values.batch, values.items, values.queries)
@@ -177,7 +129,7 @@ def _measure(values: flags.FlagValues) -> dict[str, Any]:
     first["analytic_flop_per_second"] = 3 * count * first["rows_per_second"]
     first["analytic_share_of_peak"] = first["analytic_flop_per_second"] / peak
     if "reinforce" in runners:
-        report["reinforce_over_supervised"] = _summarize(
+        report["reinforce_over_supervised"] = summarize(
             [
                 second / first
                 for first, second in zip(
@@ -218,93 +170,21 @@ def count_forward(config: Any, rows: int, items: int, queries: int) -> float:
     return 2.0 * sum(products.values())
 
 
-def _measure_peaks(blocks: int) -> dict[str, Any]:
-    """FLOP/s of a square matrix product: float32, on an accelerator bfloat16 too."""
-    import jax
-    import jax.numpy as jnp
-
-    dtypes = ["float32"] + (["bfloat16"] if jax.default_backend() != "cpu" else [])
-    peaks = {}
-    for dtype in dtypes:
-        left, right = jax.random.normal(jax.random.key(0), (2, _PEAK_SIZE, _PEAK_SIZE), dtype)
-        multiply: Callable[..., jax.Array] = jax.jit(jnp.matmul)
-        multiply(left, right).block_until_ready()
-        rates = []
-        for _ in range(blocks):
-            start = time.perf_counter()
-            for _ in range(4):
-                product = multiply(left, right)
-            product.block_until_ready()
-            rates.append(4 * 2 * _PEAK_SIZE**3 / (time.perf_counter() - start))
-        peaks[dtype] = _summarize(rates)
-    return peaks
-
-
-def _describe_software() -> dict[str, Any]:
-    import flax
-    import jax
-    import jaxlib
-    import numpy as np
-
-    device = jax.devices()[0]
-    modules = (jax, jaxlib, flax, np)
-    return {
-        "device": {"platform": device.platform, "kind": device.device_kind},
-        "versions": {module.__name__: module.__version__ for module in modules},
-    }
-
-
-def _measure_memory() -> dict[str, int | None]:
-    """Highest use so far, in bytes; None where the platform does not tell."""
-    import jax
-
-    stats = jax.devices()[0].memory_stats() or {}
-    unit = 1 if sys.platform == "darwin" else 1024
-    return {
-        "device": stats.get("peak_bytes_in_use"),
-        "host": unit * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss,
-    }
-
-
-def _summarize(values: Sequence[float]) -> dict[str, float]:
-    return {"median": statistics.median(values), "min": min(values), "max": max(values)}
-
-
 def _print_report(report: dict[str, Any]) -> None:
     mean, padded = report["mean_length"], report["padded_length"]
-    versions = ", ".join(f"{name} {version}" for name, version in report["versions"].items())
-    print(f"device: {report['device']['kind']} ({report['device']['platform']}); {versions}")
+    print_setting(report)
     print(
         f"data: random, {report['items']:,} items, {report['queries']:,} queries, batch "
         f"{report['rows']:,}, history {mean['rec']:.1f} + {mean['search']:.1f} real, "
         f"{padded['rec']} + {padded['search']} padded"
     )
     print(f"model: {report['parameters']:,} parameters, {report['compute_dtype']}")
-    for dtype, rate in report["peak_flop_per_second"].items():
-        print(f"peak: {rate['median'] / 1e9:,.0f} GFLOP/s, {dtype} matrix product")
     for name, step in report["steps"].items():
-        time_ms = step["ms_per_step"]
-        print(
-            f"{name}: {step['rows_per_second']:,.0f} rows/s, {time_ms['median']:,.1f} ms/step "
-            f"(min {time_ms['min']:,.1f}, max {time_ms['max']:,.1f}; {report['blocks']} blocks of "
-            f"{report['steps_per_block']} steps), compiled in {step['compile_seconds']:.1f} s"
-        )
-        for kind, flop in (
-            ("analytic", report["rows"] * step.get("analytic_flop_per_row", 0.0)),
-            ("compiled", step["compiled_flop_per_step"]),
-        ):
-            if flop:
-                print(
-                    f"  {kind}: {flop / 1e9:,.2f} GFLOP/step, "
-                    f"{step[f'{kind}_flop_per_second'] / 1e9:,.1f} GFLOP/s, "
-                    f"{step[f'{kind}_share_of_peak']:.1%} of peak"
-                )
+        print_step(name, step, report, report["rows"] * step.get("analytic_flop_per_row", 0.0))
     if "reinforce_over_supervised" in report:
         ratio = report["reinforce_over_supervised"]
         print(
             f"reinforce / supervised: {ratio['median']:.2f} times the step time "
             f"(min {ratio['min']:.2f}, max {ratio['max']:.2f})"
         )
-    memory = report["peak_memory"]
-    parts = [f"{name} {size / 1e9:.2f} GB" for name, size in memory.items() if size]
-    print(f"peak memory: {', '.join(parts)}")
+    print_memory(report)

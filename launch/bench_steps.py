@@ -1,0 +1,154 @@
+"""What the benchmarks of training steps share: timed blocks, the machine's peak, memory."""
+
+from __future__ import annotations
+
+import resource
+import statistics
+import sys
+import time
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from common.training.task import Batch, Stage
+
+_PEAK_SIZE = 2048  # of the square matrices that the peak is measured by
+
+
+class Runner:
+    """A stage's step, compiled, with the state that it goes on from."""
+
+    def __init__(self, stage: Stage, params: Any, constants: Any, batch: Batch, mesh: Any) -> None:
+        """params: copied, so that several runners may begin with the same ones"""
+        import jax
+        import jax.numpy as jnp
+
+        from common.training.optimizers import make_updater
+        from common.training.step import init_state, make_step, place_key
+
+        updater = make_updater(stage, params, 1000)
+        own = jax.tree.map(jnp.copy, params)
+        state = init_state(own, updater, mesh, stage.keeps_start)
+        rest = (constants, batch, place_key(0, stage.name, mesh), jnp.float32(1.0))
+        start = time.perf_counter()
+        step: Any = make_step(stage, updater, mesh)  # a jitted function, so it can be lowered
+        self._step = step.lower(state, *rest).compile()
+        self.compile_seconds = time.perf_counter() - start
+        self._state, self._rest = state, rest
+        self.milliseconds: list[float] = []
+
+    def run_block(self, steps: int) -> None:
+        """Runs and times some steps, waiting once, at the end."""
+        import jax
+
+        metrics: dict[str, jax.Array] = {}
+        start = time.perf_counter()
+        for _ in range(steps):
+            self._state, metrics = self._step(self._state, *self._rest)
+        jax.block_until_ready(metrics)
+        self.milliseconds.append(1e3 * (time.perf_counter() - start) / steps)
+        if not metrics["loss"] < float("inf"):
+            raise FloatingPointError("the loss of random data is not finite")
+
+    def describe(self, rows: int, peak: float) -> dict[str, Any]:
+        """Figures of the blocks so far. peak: FLOP/s"""
+        median = statistics.median(self.milliseconds)
+        costs = self._step.cost_analysis()
+        costs = costs[0] if isinstance(costs, list) else costs or {}
+        memory = self._step.memory_analysis()
+        compiled = float(costs.get("flops", 0.0))
+        return {
+            "ms_per_step": summarize(self.milliseconds),
+            "rows_per_second": 1e3 * rows / median,
+            "compile_seconds": self.compile_seconds,
+            "compiled_flop_per_step": compiled,
+            "compiled_flop_per_second": 1e3 * compiled / median,
+            "compiled_share_of_peak": 1e3 * compiled / median / peak,
+            "temporary_bytes": getattr(memory, "temp_size_in_bytes", None),
+        }
+
+
+def measure_peaks(blocks: int) -> dict[str, Any]:
+    """FLOP/s of a square matrix product: float32, on an accelerator bfloat16 too."""
+    import jax
+    import jax.numpy as jnp
+
+    dtypes = ["float32"] + (["bfloat16"] if jax.default_backend() != "cpu" else [])
+    peaks = {}
+    for dtype in dtypes:
+        left, right = jax.random.normal(jax.random.key(0), (2, _PEAK_SIZE, _PEAK_SIZE), dtype)
+        multiply: Callable[..., jax.Array] = jax.jit(jnp.matmul)
+        multiply(left, right).block_until_ready()
+        rates = []
+        for _ in range(blocks):
+            start = time.perf_counter()
+            for _ in range(4):
+                product = multiply(left, right)
+            product.block_until_ready()
+            rates.append(4 * 2 * _PEAK_SIZE**3 / (time.perf_counter() - start))
+        peaks[dtype] = summarize(rates)
+    return peaks
+
+
+def describe_software() -> dict[str, Any]:
+    import flax
+    import jax
+    import jaxlib
+    import numpy as np
+
+    device = jax.devices()[0]
+    modules = (jax, jaxlib, flax, np)
+    return {
+        "device": {"platform": device.platform, "kind": device.device_kind},
+        "versions": {module.__name__: module.__version__ for module in modules},
+    }
+
+
+def measure_memory() -> dict[str, int | None]:
+    """Highest use so far, in bytes; None where the platform does not tell."""
+    import jax
+
+    stats = jax.devices()[0].memory_stats() or {}
+    unit = 1 if sys.platform == "darwin" else 1024
+    return {
+        "device": stats.get("peak_bytes_in_use"),
+        "host": unit * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss,
+    }
+
+
+def summarize(values: Sequence[float]) -> dict[str, float]:
+    return {"median": statistics.median(values), "min": min(values), "max": max(values)}
+
+
+def print_step(
+    name: str, step: dict[str, Any], report: dict[str, Any], analytic: float | None
+) -> None:
+    """The lines of one step. analytic: operations per step, counted by hand"""
+    time_ms = step["ms_per_step"]
+    print(
+        f"{name}: {step['rows_per_second']:,.0f} rows/s, {time_ms['median']:,.1f} ms/step "
+        f"(min {time_ms['min']:,.1f}, max {time_ms['max']:,.1f}; {report['blocks']} blocks of "
+        f"{report['steps_per_block']} steps), compiled in {step['compile_seconds']:.1f} s"
+    )
+    for kind, flop in (("analytic", analytic), ("compiled", step["compiled_flop_per_step"])):
+        if flop:
+            print(
+                f"  {kind}: {flop / 1e9:,.2f} GFLOP/step, "
+                f"{step[f'{kind}_flop_per_second'] / 1e9:,.1f} GFLOP/s, "
+                f"{step[f'{kind}_share_of_peak']:.1%} of peak"
+            )
+
+
+def print_setting(report: dict[str, Any]) -> None:
+    """Device, versions and the measured peak."""
+    versions = ", ".join(f"{name} {version}" for name, version in report["versions"].items())
+    print(f"device: {report['device']['kind']} ({report['device']['platform']}); {versions}")
+    for dtype, rate in report["peak_flop_per_second"].items():
+        print(f"peak: {rate['median'] / 1e9:,.0f} GFLOP/s, {dtype} matrix product")
+
+
+def print_memory(report: dict[str, Any]) -> None:
+    """The highest use of memory."""
+    memory = report["peak_memory"]
+    parts = [f"{name} {size / 1e9:.2f} GB" for name, size in memory.items() if size]
+    print(f"peak memory: {', '.join(parts)}")
