@@ -111,7 +111,7 @@ def build_task(config: Any, dataset: Dataset) -> Task:
     )
     task = make_task(
         model, LossSettings(**config.loss.to_dict()), tune, view, texts,
-        read_collaborative(config, dataset, view),
+        read_collaborative(config, dataset, view), config.eval.retrieve,
     )  # fmt: skip
     if config.backbone:
         task = task._replace(pretrained=partial(place_backbone, config.backbone, vocabulary))

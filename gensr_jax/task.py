@@ -14,9 +14,9 @@ import numpy as np
 
 from common.data.view import View, candidate_items
 from common.training.cost import Cost
-from common.training.task import Optimizer, Stage, Stopping, Task
+from common.training.task import Optimizer, Retriever, Stage, Stopping, Task
 from gensr_jax.cost import BACKWARD, count_forward
-from gensr_jax.lightgcn import export_table
+from gensr_jax.lightgcn import export_table, export_vectors, retrieve
 from gensr_jax.model import GenSR
 from gensr_jax.scoring import explain_filter, score_candidates
 from gensr_jax.settings import LossSettings, ModelSettings
@@ -63,11 +63,17 @@ def make_task(
     view: View,
     texts: Texts,
     collaborative: Collaborative,
+    retrieved: int = 0,
 ) -> Task:
     """The task of one configuration on one dataset.
 
     view: of evaluation; the stage `tune` has the same for both tasks at once
+    retrieved: items of the catalogue that LightGCN finds and the model ranks again; 0 = none, and
+        there are none where LightGCN is not trained
     """
+    retriever = None
+    if retrieved and collaborative.stage is not None:
+        retriever = Retriever(retrieve, retrieved)
     module = GenSR(model)
     count, length = 1 + view.negatives, texts.prompt_tok.shape[1]
     optimizer = replace(
@@ -99,6 +105,7 @@ def make_task(
         stages=(stage,) if collaborative.stage is None else (collaborative.stage, stage),
         score=partial(_score, module),
         explain=partial(_explain, module),
+        retriever=retriever,
     )
 
 
@@ -147,6 +154,7 @@ def _prepare(form: str, params: Any, constants: dict[str, jax.Array]) -> dict[st
     ready = {name: array for name, array in constants.items() if not name.startswith("graph_")}
     if form:
         ready["cf_table"] = export_table(params, constants, form)
+        ready |= export_vectors(params, constants)  # what the retriever reads
     return ready | {"word_rms": params["word_rms"]}
 
 

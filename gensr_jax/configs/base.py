@@ -71,12 +71,12 @@ def get_config(arg: str = "") -> ConfigDict:
     config.cf.width = 64
     config.cf.layers = 2
     config.cf.batch_size = 2048
-    config.cf.epochs = 40
+    config.cf.epochs = 100
     config.cf.learning_rate = 1e-3
     config.cf.l2 = 1e-4
     config.cf.metric = "rec/full/NDCG@10"
-    config.cf.patience = 5
-    config.cf.eval_every_epochs = 1.0
+    config.cf.patience = 5  # evaluations without a gain
+    config.cf.eval_every_epochs = 5.0
 
     config.loss = ConfigDict()
     config.loss.task = "bce_z"  # or group, vocab_ce (published)
@@ -107,6 +107,5 @@ def get_config(arg: str = "") -> ConfigDict:
     config.eval.score_rows = 2048  # (list, candidate) rows scored at once
     config.eval.filter_seen = "history"  # or train, none
     config.eval.evidence = False  # GenSR has no evidence over searches
-    config.eval.retriever = ""  # workdir of an LCR run; "" = the CF table's own model
-    config.eval.retrieve = 1000  # items of the full catalogue that are ranked again; 0 = none
+    config.eval.retrieve = 1000  # items LightGCN finds in the catalogue, to rank again; 0 = none
     return ablate(config, arg)
