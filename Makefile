@@ -2,6 +2,8 @@
 # make test   lint, types and tests
 # make beauty the run on real data (RAW=folder with reviews_Beauty_5.json.gz and meta_Beauty.json.gz)
 
+# Pages of 2 MB: training on a CPU under Linux is about a quarter faster.
+export GLIBC_TUNABLES ?= glibc.malloc.hugetlb=1
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin

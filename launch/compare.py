@@ -12,7 +12,6 @@ different data.
 from __future__ import annotations
 
 import difflib
-import glob
 import json
 import sys
 from collections.abc import Mapping, Sequence
@@ -30,6 +29,7 @@ from launch.command import parse_flags, run_command
 from launch.compare_report import draw_comparison, format_comparison
 from launch.config import FREE_KEYS, flatten
 from launch.files import write_beside
+from launch.workdirs import match_workdirs
 
 
 def main(argv: Sequence[str]) -> int:
@@ -93,19 +93,7 @@ def find_workdirs(argument: str) -> tuple[str, list[Path]]:
         )
     found: list[Path] = []
     for place in filter(None, (part.strip() for part in places.split(","))):
-        if not glob.has_magic(place):
-            found.append(Path(place))
-            continue
-        matches = [Path(match) for match in sorted(glob.glob(place))]
-        finished = [path for path in matches if (path / "results.json").is_file()]
-        if not finished:
-            raise InputError(
-                f"--run={name}: no finished run matches {place} ({len(matches)} folders do); "
-                "train first, or mend the pattern"
-            )
-        for path in sorted(set(matches) - set(finished)):
-            print(f"warning: {path}: no results.json, left out", file=sys.stderr)
-        found += finished
+        found += match_workdirs(place, f"--run={name}")
     return name, found
 
 

@@ -21,6 +21,7 @@ from common.training.step import init_params, place_key
 from common.training.task import Constants, Params, Task
 from launch.config import flatten
 from launch.run import METHODS, take_batch
+from launch.workdirs import match_workdirs
 
 
 class RunFolder(NamedTuple):
@@ -62,18 +63,21 @@ def load_model(
 def parse_runs(text: str) -> list[tuple[str, Path]]:
     """Reads `NAME=DIR,NAME=DIR,...`; a name may have a "=" in it, and DIR alone is its own name.
 
-    Raises InputError for nothing, an empty part, or a name that comes twice.
+    DIR may be a pattern ("runs/lcr/seed*"). Runs of one name are seeds of one method.
+    Raises InputError for nothing, an empty part, a pattern without a finished run, or a run that
+    comes twice under a name.
     """
-    runs = []
+    runs: list[tuple[str, Path]] = []
     for part in text.split(","):
         name, _, folder = part.strip().rpartition("=")
         if not folder:
             raise InputError(f"--runs={text}: needs NAME=DIR,NAME=DIR,...; give at least one")
-        runs.append((name or Path(folder).name, Path(folder).resolve()))
-    names = [name for name, _ in runs]
-    for name in names:
-        if names.count(name) > 1:
-            raise InputError(f"--runs: the name {name!r} comes twice; give every run its own")
+        for place in match_workdirs(folder, "--runs"):
+            place = place.resolve()
+            run = (name or place.name, place)
+            if run in runs:
+                raise InputError(f"--runs: {place}: comes twice in {run[0]}; name it once")
+            runs.append(run)
     return runs
 
 

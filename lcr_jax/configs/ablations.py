@@ -24,6 +24,7 @@ ABLATIONS: dict[str, dict[str, Any]] = {
     "no_gate": {"reasoner.gate": False},
     "no_null_event": {"reasoner.null_event": False},
     "dual_encoder": {"model.encoder": "dual"},
+    "grounded": {"model.encoder": "grounded"},
     "no_evidence_loss": {"loss.evidence_weight": 0.0},
     "no_support": {"reasoner.support": False},
 }

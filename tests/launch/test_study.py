@@ -11,6 +11,7 @@ import pytest
 
 from common.data.folder import load_dataset
 from common.data.timeline import build_timeline
+from common.errors import InputError
 from common.ranking.results import read_results
 from launch import main as train_command
 from launch import study, study_noise
@@ -133,6 +134,19 @@ def test_runs_are_named():
     assert [(name, str(path)) for name, path in runs] == [
         ("LCR", "/a/b"), ("K=0", "/c/d"), ("f", "/e/f"),
     ]  # fmt: skip
+
+
+def test_a_name_given_again_is_another_seed(tmp_path):
+    for seed in (0, 1, 10):
+        (tmp_path / f"seed{seed}").mkdir()
+        (tmp_path / f"seed{seed}" / "results.json").touch()
+    seeds = [("LCR", tmp_path / f"seed{seed}") for seed in (0, 1, 10)]
+    assert parse_runs(f"LCR={tmp_path}/seed*") == seeds
+    assert parse_runs(f"LCR={tmp_path}/seed0,LCR={tmp_path}/seed1") == seeds[:2]
+    with pytest.raises(InputError, match=r"seed0: comes twice in LCR; name it once"):
+        parse_runs(f"LCR={tmp_path}/seed0,LCR={tmp_path}/seed*")
+    with pytest.raises(InputError, match=r"no finished run matches .*/run\*"):
+        parse_runs(f"LCR={tmp_path}/run*")
 
 
 def test_bad_requests_are_one_line(finished, ask, tmp_path):
