@@ -18,12 +18,13 @@ from baselines_jax.sasrec_model import (
     score_candidates,
     score_catalogue,
 )
+from common.configs.reading import check_values, read_optimizer, read_stopping
 from common.data.dataset import Dataset
 from common.data.negatives import log_draw_shares
 from common.data.view import View
 from common.errors import InputError
 from common.training.optimizers import SCHEDULES
-from common.training.task import Optimizer, Stage, Stopping, Task
+from common.training.task import Stage, Task
 
 CHOICES = {
     "loss.recommendation": LOSSES,
@@ -73,20 +74,8 @@ def build(config: Any, dataset: Dataset) -> Task:
         view=replace(view, packed=True),
         batch_size=train.batch_size,
         epochs=train.epochs,
-        optimizer=Optimizer(
-            learning_rate=train.learning_rate,
-            schedule=train.schedule,
-            warmup_steps=train.warmup_steps,
-            weight_decay=train.weight_decay,
-            clip_norm=train.clip_norm,
-        ),
-        stopping=Stopping(
-            metric=train.metric,
-            patience=train.patience,
-            plateau_patience=train.plateau_patience,
-            plateau_factor=train.plateau_factor,
-            plateau_floor=train.plateau_floor,
-        ),
+        optimizer=read_optimizer(train),
+        stopping=read_stopping(train),
     )
     return Task(
         name="sasrec",
@@ -110,15 +99,7 @@ def _init(
 
 
 def _check(config: Any) -> None:
-    for key, allowed in CHOICES.items():
-        group, name = key.split(".")
-        value = config[group][name]
-        if value not in allowed:
-            raise InputError(f"config.{key}: {value!r} is unknown; use {' or '.join(allowed)}")
-    for key, least in LEAST.items():
-        group, name = key.split(".")
-        if config[group][name] < least:
-            raise InputError(f"config.{key} = {config[group][name]}: must be at least {least}")
+    check_values(config, CHOICES, LEAST)
     if config.model.width % config.model.heads:
         raise InputError(
             f"config.model.width = {config.model.width} does not divide by config.model.heads = "

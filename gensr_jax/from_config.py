@@ -9,11 +9,12 @@ from typing import Any
 
 import numpy as np
 
+from common.configs.reading import check_values, read_optimizer, read_stopping
 from common.data.dataset import Dataset
 from common.data.view import View
 from common.errors import InputError
 from common.training.optimizers import SCHEDULES
-from common.training.task import Optimizer, Stopping, Task
+from common.training.task import Task
 from gensr_jax.backbone import choose_t5, place_backbone
 from gensr_jax.graph import build_graph
 from gensr_jax.lightgcn import init_lightgcn
@@ -99,15 +100,9 @@ def build_task(config: Any, dataset: Dataset) -> Task:
     tune = TuneSettings(
         batch_size=train.batch_size,
         epochs=train.epochs,
-        optimizer=Optimizer(
-            learning_rate=train.learning_rate,
-            schedule=train.schedule,
-            warmup_steps=train.warmup_steps,
-            weight_decay=train.weight_decay,
-            clip_norm=train.clip_norm,
-        ),
+        optimizer=read_optimizer(train),
         t5_rate_share=train.t5_rate_share,
-        stopping=Stopping(metric=train.metric, patience=train.patience),
+        stopping=read_stopping(train),
     )
     task = make_task(
         model, LossSettings(**config.loss.to_dict()), tune, view, texts,
@@ -197,16 +192,7 @@ def read_given_table(path: Path, n_items: int, width: int) -> np.ndarray:
 
 def check_config(config: Any) -> None:
     """Raises InputError naming the key that cannot be."""
-    for key, allowed in CHOICES.items():
-        group, name = key.split(".")
-        if config[group][name] not in allowed:
-            raise InputError(
-                f"config.{key}: {config[group][name]!r} is unknown; use {' or '.join(allowed)}"
-            )
-    for key, least in LEAST.items():
-        group, name = key.split(".")
-        if config[group][name] < least:
-            raise InputError(f"config.{key} = {config[group][name]}: must be at least {least}")
+    check_values(config, CHOICES, LEAST)
     for ours, needed in (("loss.task", "vocab_ce"), ("model.score", "probability")):
         group, name = ours.split(".")
         if config[group][name] == needed and config.model.head != "full":

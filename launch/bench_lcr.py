@@ -12,14 +12,11 @@ The peak is that of a plain matrix product in the same run. --out writes the sam
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from absl import flags
 
-from common.errors import InputError
 from launch.bench_steps import (
     Runner,
     describe_software,
@@ -28,6 +25,7 @@ from launch.bench_steps import (
     print_memory,
     print_setting,
     print_step,
+    run_bench,
     summarize,
 )
 from launch.command import parse_flags
@@ -56,14 +54,7 @@ def run(argv: Sequence[str]) -> None:
     flags.DEFINE_bool("reinforce", True, "measure the step of stage 2 too", flag_values=values)
     flags.DEFINE_string("out", None, "JSON file for the figures", flag_values=values)
     parse_flags(values, argv, str(__doc__))
-    if values.out is not None and not Path(values.out).absolute().parent.is_dir():
-        raise InputError(f"--out={values.out}: no such folder; make it first")
-    report = _measure(values)
-    _print_report(report)
-    if values.out is not None:
-        from launch.files import write_beside
-
-        write_beside(Path(values.out), json.dumps(report, indent=1) + "\n")
+    run_bench(lambda: _measure(values), _print_report, values.out)
 
 
 def _measure(values: flags.FlagValues) -> dict[str, Any]:

@@ -2,17 +2,37 @@
 
 from __future__ import annotations
 
+import json
 import resource
 import statistics
 import sys
 import time
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+from common.errors import InputError
+from launch.files import write_beside
 
 if TYPE_CHECKING:
     from common.training.task import Batch, Stage
 
 _PEAK_SIZE = 2048  # of the square matrices that the peak is measured by
+
+
+def run_bench(
+    measure: Callable[[], dict[str, Any]], show: Callable[[dict[str, Any]], None], out: str | None
+) -> None:
+    """Measures, prints, and writes the figures as JSON where a file is given.
+
+    out: of --out. Raises InputError before measuring where it cannot be written.
+    """
+    if out is not None and not Path(out).absolute().parent.is_dir():
+        raise InputError(f"--out={out}: no such folder; make it first")
+    report = measure()
+    show(report)
+    if out is not None:
+        write_beside(Path(out), json.dumps(report, indent=1) + "\n")
 
 
 class Runner:

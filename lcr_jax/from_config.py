@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
+from common.configs.reading import check_values, read_optimizer, read_stopping
 from common.data.dataset import Dataset
 from common.data.view import View
 from common.errors import InputError
-from common.training.task import Optimizer, Stopping, Task
+from common.training.task import Task
 from lcr_jax.rewards import REWARDS
 from lcr_jax.second import LOSSES, RATES
 from lcr_jax.settings import LossSettings, ModelSettings, SecondSettings
@@ -24,6 +25,23 @@ CHOICES = {
     "second.train": tuple(RATES),
     "second.reward": tuple(REWARDS),
     "second.ranking_loss": ("approx_ndcg", "softmax"),
+}
+LEAST = {
+    "data.rec_length": 1,
+    "data.search_length": 1,
+    "data.clicks": 1,
+    "model.width": 1,
+    "model.layers": 1,
+    "reasoner.steps": 0,
+    "train.batch_size": 1,
+    "train.epochs": 1,
+    "second.epochs": 1,
+    "second.rollouts": 2,
+    "second.negatives": 1,
+    "second.in_batch": 0,
+    "second.learning_rate": 0.0,
+    "second.kl_weight": 0.0,
+    "second.anchor_weight": 0.0,
 }
 
 
@@ -65,20 +83,8 @@ def build_task(config: Any, dataset: Dataset, read_step: int = -1) -> Task:
         support=config.reasoner.support,
         reground=config.reasoner.reground,
     )
-    optimizer = Optimizer(
-        learning_rate=train.learning_rate,
-        schedule=train.schedule,
-        warmup_steps=train.warmup_steps,
-        weight_decay=train.weight_decay,
-        clip_norm=train.clip_norm,
-    )
-    stopping = Stopping(
-        metric=train.metric,
-        patience=train.patience,
-        plateau_patience=train.plateau_patience,
-        plateau_factor=train.plateau_factor,
-        plateau_floor=train.plateau_floor,
-    )
+    optimizer = read_optimizer(train)
+    stopping = read_stopping(train)
     loss = LossSettings(**config.loss.to_dict())
     second = None
     if config.second.kind != "none":
@@ -99,31 +105,7 @@ def build_task(config: Any, dataset: Dataset, read_step: int = -1) -> Task:
 
 
 def _check(config: Any) -> None:
-    for key, allowed in CHOICES.items():
-        group, name = key.split(".")
-        value = config[group][name]
-        if value not in allowed:
-            raise InputError(f"config.{key}: {value!r} is unknown; use {' or '.join(allowed)}")
-    for key, least in {
-        "data.rec_length": 1,
-        "data.search_length": 1,
-        "data.clicks": 1,
-        "model.width": 1,
-        "model.layers": 1,
-        "reasoner.steps": 0,
-        "train.batch_size": 1,
-        "train.epochs": 1,
-        "second.epochs": 1,
-        "second.rollouts": 2,
-        "second.negatives": 1,
-        "second.in_batch": 0,
-        "second.learning_rate": 0.0,
-        "second.kl_weight": 0.0,
-        "second.anchor_weight": 0.0,
-    }.items():
-        group, name = key.split(".")
-        if config[group][name] < least:
-            raise InputError(f"config.{key} = {config[group][name]}: must be at least {least}")
+    check_values(config, CHOICES, LEAST)
     if config.model.width % config.model.heads:
         raise InputError(
             f"config.model.width = {config.model.width} does not divide by config.model.heads = "

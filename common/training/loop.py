@@ -186,6 +186,9 @@ def finish_stage(progress: Progress, stage: Stage) -> Progress:
         train_seconds=progress.train_seconds,
         wait_seconds=progress.wait_seconds,
         timed_examples=progress.timed_examples,
+        earlier_seconds=progress.train_seconds,
+        earlier_wait_seconds=progress.wait_seconds,
+        earlier_examples=progress.timed_examples,
         stages=(*progress.stages, summary),
     )
 

@@ -57,6 +57,9 @@ class Progress:
     train_seconds: float = 0.0  # of timed steps only: no compiling, evaluating or saving
     wait_seconds: float = 0.0  # the part of them spent waiting for the next batch
     timed_examples: int = 0
+    earlier_seconds: float = 0.0  # of the three above, what the finished stages had
+    earlier_wait_seconds: float = 0.0
+    earlier_examples: int = 0
     stages: tuple[StageSummary, ...] = ()  # the stages before this one
 
     @property

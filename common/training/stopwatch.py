@@ -18,6 +18,7 @@ class Stopwatch:
         self._seconds = progress.train_seconds
         self.wait_seconds = progress.wait_seconds
         self.examples = progress.timed_examples
+        self._earlier = progress  # what the finished stages had does not count in this one's rates
         self._since: float | None = None  # None = not running
 
     @property
@@ -27,11 +28,15 @@ class Stopwatch:
 
     @property
     def examples_per_second(self) -> float:
-        return measure_rate(self.examples, self.seconds)
+        """Of this stage."""
+        examples = self.examples - self._earlier.earlier_examples
+        return measure_rate(examples, self.seconds - self._earlier.earlier_seconds)
 
     @property
     def wait_share(self) -> float:
-        return measure_rate(self.wait_seconds, self.seconds)
+        """Of this stage."""
+        waited = self.wait_seconds - self._earlier.earlier_wait_seconds
+        return measure_rate(waited, self.seconds - self._earlier.earlier_seconds)
 
     @property
     def running(self) -> bool:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import NamedTuple
 
+import jax
 import pytest
 
 from launch import main as train_command
@@ -60,3 +61,19 @@ def run(tiny, capsys):
         return Outcome(code, out, err)
 
     return call
+
+
+@pytest.fixture
+def quick_compiler(monkeypatch):
+    """Compiles in a quarter of the time; what it makes is slower, and small here."""
+    compile_fully = jax.stages.Lowered.compile
+    quick: dict[str, object] = {"xla_backend_optimization_level": 0}
+
+    def compile_quickly(lowered):
+        try:
+            more = quick | {"xla_cpu_use_fusion_emitters": False}
+            return compile_fully(lowered, compiler_options=more)
+        except jax.errors.JaxRuntimeError:  # another XLA, without this option
+            return compile_fully(lowered, compiler_options=quick)
+
+    monkeypatch.setattr(jax.stages.Lowered, "compile", compile_quickly)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 
-import jax
 import numpy as np
 import pytest
 
@@ -19,22 +18,6 @@ SMALL = [
     *("--batch=8", "--history=3", "--items=30", "--queries=10"),
     *("--width=4", "--reasoning=1", "--steps=1"),
 ]
-
-
-@pytest.fixture
-def quick_compiler(monkeypatch):
-    """Compiles in a quarter of the time; what it makes is slower, and small here."""
-    compile_fully = jax.stages.Lowered.compile
-    quick: dict[str, object] = {"xla_backend_optimization_level": 0}
-
-    def compile_quickly(lowered):
-        try:
-            more = quick | {"xla_cpu_use_fusion_emitters": False}
-            return compile_fully(lowered, compiler_options=more)
-        except jax.errors.JaxRuntimeError:  # another XLA, without this option
-            return compile_fully(lowered, compiler_options=quick)
-
-    monkeypatch.setattr(jax.stages.Lowered, "compile", compile_quickly)
 
 
 def test_the_report(tmp_path, capsys, quick_compiler):
