@@ -197,6 +197,8 @@ def check_config(config: Any) -> None:
         group, name = ours.split(".")
         if config[group][name] == needed and config.model.head != "full":
             raise InputError(f"config.{ours} = {needed}: needs config.model.head=full; set it")
+    if config.eval.evidence:
+        raise InputError("config.eval.evidence: GenSR gives searches no weights; set it to false")
     if not (config.model.cf_view or config.model.semantic_view):
         raise InputError("config.model: both views are off; leave cf_view or semantic_view on")
 

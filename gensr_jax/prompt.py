@@ -18,18 +18,11 @@ import numpy as np
 
 from common.data.texts import TokenLists
 from common.errors import InputError
+from gensr_jax.configs.templates import REC, SEARCH
 from gensr_jax.tokens import Vocabulary, pad_lists
 
 SLOTS = ("hist_cf", "hist_sem", "cand_cf", "cand_sem")  # slot i holds soft token i
 MULTIPLE = 8  # a prompt length is a multiple of this
-
-REC = (
-    "Question: A user liked the following {noun}s: {hist_cf}. The semantic features of these "
-    "{noun}s are: {hist_sem}. Using all this information, predict whether the user would like the "
-    "{noun} {cand_cf} with the semantic feature {cand_sem}? Answer Yes or No. Answer:"
-)
-SEARCH = REC.replace("{cand_sem}?", "{cand_sem} for the query: {query}?")
-NO_TASK = REC + " {query}"  # ablation: one prompt for both tasks, the query behind it
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from common.data.view import View, candidate_items
+from common.data.view import View
 from common.training.cost import Cost
 from common.training.task import Optimizer, Retriever, Stage, Stopping, Task
 from gensr_jax.cost import BACKWARD, count_forward
@@ -175,5 +175,4 @@ def _score(module: GenSR, params: Any, constants: Any, batch: Any) -> jax.Array:
 
 def _explain(module: GenSR, params: Any, constants: Any, batch: Any) -> dict[str, jax.Array]:
     """`alpha_cf` and `alpha_semantic` float32 [B, C, N + 1], of `candidate_items` in order."""
-    assert candidate_items(batch).ndim == 2
     return explain_filter(module, params["model"], constants, batch)

@@ -98,7 +98,7 @@ def _measure(values: flags.FlagValues) -> dict[str, Any]:
     scored = values.scored_lists or (1 if on_cpu else 16)
     dtype = values.dtype or ("float32" if on_cpu else "bfloat16")
     rng = np.random.default_rng(0)
-    settings, task = make_random_task(rng, values.size, values.length, dtype, lists, scored)
+    settings, task = make_random_task(rng, values.size, values.length, dtype, lists)
     mesh = make_mesh(jax.devices()[:1])
     batches = [
         put_batch(mesh, draw_lists(rng, rows, negatives))
@@ -159,9 +159,7 @@ def _measure(values: flags.FlagValues) -> dict[str, Any]:
     return report
 
 
-def make_random_task(
-    rng: Any, size: str, length: int, dtype: str, lists: int, scored: int
-) -> tuple[Any, Any]:
+def make_random_task(rng: Any, size: str, length: int, dtype: str, lists: int) -> tuple[Any, Any]:
     """Settings and task of a model of that size with random titles, prompts and CF table."""
     from dataclasses import replace
 
@@ -175,9 +173,7 @@ def make_random_task(
 
     t5 = replace(SIZES[size], dtype=dtype, full_head=False)
     words = min(t5.vocab_size, 32_000)
-    settings = ModelSettings(
-        t5=t5, n_items=_ITEMS, yes=3, no=4, score_rows=max(256, 5 * lists) if scored else 256
-    )
+    settings = ModelSettings(t5=t5, n_items=_ITEMS, yes=3, no=4)
     tok = rng.integers(5, words, (_QUERIES + 1, length), dtype=np.int32)
     slot = np.full(tok.shape, -1, np.int8)
     places = np.linspace(2, length - 4, 4).astype(int)

@@ -8,6 +8,7 @@ from __future__ import annotations
 from ml_collections import ConfigDict
 
 from gensr_jax.configs.ablations import ablate
+from gensr_jax.configs.templates import REC, SEARCH
 
 
 def get_config(arg: str = "") -> ConfigDict:
@@ -27,12 +28,8 @@ def get_config(arg: str = "") -> ConfigDict:
     config.text.vocabulary = 4096  # tokens of a trained unigram tokenizer
     config.text.noun = "item"  # what the prompt calls an item: book, product, video
     # Templates of the prompts; {query} stands in the second one only.
-    config.text.rec = (
-        "Question: A user liked the following {noun}s: {hist_cf}. The semantic features of these "
-        "{noun}s are: {hist_sem}. Using all this information, predict whether the user would like "
-        "the {noun} {cand_cf} with the semantic feature {cand_sem}? Answer Yes or No. Answer:"
-    )
-    config.text.search = config.text.rec.replace("?", " for the query: {query}?")
+    config.text.rec = REC
+    config.text.search = SEARCH
     config.text.prompt = "pieces"  # or published, no_task (the same prompt for both tasks)
     config.text.title_head = 10  # tokens of a history item in the semantic view
     config.text.title_full = 32  # tokens of a candidate

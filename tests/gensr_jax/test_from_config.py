@@ -93,6 +93,7 @@ def test_an_own_table_takes_the_place_of_lightgcn(dataset, tmp_path):
         ("loss.task", "hinge", "config.loss.task: 'hinge' is unknown; use bce_z or group"),
         ("loss.task", "vocab_ce", "config.loss.task = vocab_ce: needs config.model.head=full"),
         ("model.heads", 3, "config.model.heads = 3: does not divide config.cf.width, 16"),
+        ("eval.evidence", True, "config.eval.evidence: GenSR gives searches no weights"),
         ("train.negatives", 0, "config.train.negatives = 0: must be at least 1"),
         ("text.tokens", "bpe", "config.text.tokens: is 'bpe'; give auto"),
         ("text.search", "{hist_cf}", "config.text.search: lacks {query}"),

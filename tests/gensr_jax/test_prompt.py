@@ -6,9 +6,8 @@ import numpy as np
 import pytest
 
 from common.errors import InputError
+from gensr_jax.configs.templates import REC
 from gensr_jax.prompt import (
-    NO_TASK,
-    REC,
     Query,
     Slot,
     Text,
@@ -21,6 +20,7 @@ from gensr_jax.tokens import join_lists, number_words
 
 pytest.importorskip("tokenizers")
 
+NO_TASK = REC + " {query}"  # one prompt for both tasks, the query behind it
 SHORT = ("see {hist_cf} or {cand_sem}? ", "see {hist_cf} for {query} or {cand_sem}? ")
 
 
