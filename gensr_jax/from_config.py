@@ -19,8 +19,8 @@ from gensr_jax.backbone import choose_t5, place_backbone
 from gensr_jax.graph import build_graph
 from gensr_jax.lightgcn import init_lightgcn
 from gensr_jax.pretrain import PretrainSettings, make_pretrain_stage
-from gensr_jax.prompt import build_prompts, make_layout
-from gensr_jax.published_prompt import REC, SEARCH, build_published_prompts
+from gensr_jax.prompt import build_prompts, make_layout, measure_rec
+from gensr_jax.published_prompt import build_published_prompts, mark_template
 from gensr_jax.settings import LossSettings, ModelSettings
 from gensr_jax.t5 import SIZES
 from gensr_jax.task import Collaborative, Texts, TuneSettings, make_task
@@ -51,6 +51,7 @@ LEAST = {
     "text.title_head": 1,
     "text.title_full": 1,
     "text.query_length": 1,
+    "text.prompt_multiple": 1,
     "model.heads": 1,
     "cf.width": 1,
     "cf.layers": 0,
@@ -123,19 +124,25 @@ def read_texts(config: Any, dataset: Dataset) -> tuple[Vocabulary, Texts]:
     if text.prompt == "no_task":
         rec = search = f"{rec} {{query}}"
     layout = make_layout(rec, search, text.noun)
-    released = [template.replace("{noun}", text.noun) for template in (REC, SEARCH)]
     published = text.prompt == "published"
+    released = [mark_template(template) for template in (rec, search)]
     vocabulary = choose_vocabulary(
         dataset,
         config.backbone or text.tokens,
         size=text.vocabulary,
-        prompt=released if published else layout.texts(),
+        prompt=[part.replace("{noun}", text.noun) for part in released]
+        if published
+        else layout.texts(),
     )
     if published:
-        prompts = build_published_prompts(vocabulary, dataset.n_queries, noun=text.noun)
+        prompts = build_published_prompts(
+            vocabulary, dataset.n_queries, rec=released[0], search=released[1], noun=text.noun
+        )
     else:
         queries = read_query_ids(dataset, vocabulary)
-        prompts = build_prompts(layout, vocabulary, queries, text.query_length)
+        prompts = build_prompts(
+            layout, vocabulary, queries, text.query_length, text.prompt_multiple
+        )
     titles = build_titles(dataset, vocabulary, text.title_head, text.title_full)
     print(
         f"texts: {vocabulary.kind} vocabulary of {vocabulary.size:,} tokens, prompts of "
@@ -143,7 +150,8 @@ def read_texts(config: Any, dataset: Dataset) -> tuple[Vocabulary, Texts]:
         f"{prompts.empty:,} empty, {prompts.cut:,} cut",
         file=sys.stderr,
     )
-    texts = Texts(titles.head, titles.full, prompts.tok, prompts.slot, prompts.mask)
+    rec_length = measure_rec(prompts.mask, text.prompt_multiple)
+    texts = Texts(titles.head, titles.full, prompts.tok, prompts.slot, prompts.mask, rec_length)
     return vocabulary, texts
 
 

@@ -22,7 +22,6 @@ from gensr_jax.configs.templates import REC, SEARCH
 from gensr_jax.tokens import Vocabulary, pad_lists
 
 SLOTS = ("hist_cf", "hist_sem", "cand_cf", "cand_sem")  # slot i holds soft token i
-MULTIPLE = 8  # a prompt length is a multiple of this
 
 
 @dataclass(frozen=True)
@@ -109,12 +108,16 @@ def parse_template(template: str, noun: str, where: str) -> tuple[Piece, ...]:
 
 
 def build_prompts(
-    layout: Layout, vocabulary: Vocabulary, queries: TokenLists, query_length: int = 32
+    layout: Layout,
+    vocabulary: Vocabulary,
+    queries: TokenLists,
+    query_length: int = 32,
+    multiple: int = 8,
 ) -> Prompts:
     """The prompts of a layout for all queries, an end token last, pads behind it.
 
     queries: token ids of queries 1, 2, ...; more than query_length of them are cut off
-    L is the smallest multiple of 8 that holds the longest prompt.
+    L is the smallest multiple of `multiple` that holds the longest prompt.
     """
     lengths = np.minimum(queries.lengths, query_length)
     words = pad_lists(queries, query_length)
@@ -124,7 +127,7 @@ def build_prompts(
         for n in np.unique(lengths)
     }
     longest = max(tok.shape[1] for tok, _ in (rec, *groups.values()))
-    shape = (len(lengths) + 1, -(-longest // MULTIPLE) * MULTIPLE)
+    shape = (len(lengths) + 1, round_up(longest, multiple))
     tok, slot = np.zeros(shape, np.int32), np.full(shape, -1, np.int8)
     mask = np.zeros(shape, np.bool_)
     places = [np.zeros(1, np.int64), *(1 + np.flatnonzero(lengths == n) for n in groups)]
@@ -138,6 +141,19 @@ def build_prompts(
         cut=int((queries.lengths > query_length).sum()),
         empty=int((queries.lengths == 0).sum()),
     )
+
+
+def measure_rec(mask: np.ndarray, multiple: int = 8) -> int:
+    """The length of recommendation's prompt, as `build_prompts` rounds it, at most L.
+
+    mask: of `Prompts`
+    """
+    return min(round_up(int(np.flatnonzero(mask[0])[-1]) + 1, multiple), mask.shape[1])
+
+
+def round_up(length: int, multiple: int) -> int:
+    """The smallest multiple that is not less than `length`."""
+    return -(-length // multiple) * multiple
 
 
 def _assemble(

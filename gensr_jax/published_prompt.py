@@ -4,7 +4,7 @@ The template is cut at four marks into five texts, each padded to a width of its
 inside the row. The third text starts behind the candidate's first mark and runs to the end, later
 marks included as words; the sentence before that mark is lost. The mark of the query is never
 filled, and there is no end token.
-Source: computation of the released code; the wording of the template is ours.
+Source: computation of the released code; the wording of a template is the configuration's own.
 """
 
 from __future__ import annotations
@@ -15,17 +15,19 @@ from typing import NamedTuple
 import numpy as np
 
 from common.errors import InputError
-from gensr_jax.prompt import Prompts
+from gensr_jax.prompt import SLOTS, Prompts
 from gensr_jax.tokens import Vocabulary
 
 MARKS = ("<TitleList>", "<FeatureList>", "<TargetTitle>", "<TargetItemID>")
 CAPS = (512, 512, 512, 32, 32)  # tokens of each text at the most
-REC = (
-    "Question: A user liked the following {noun}s: <TitleList>. The semantic features of these "
-    "{noun}s are: <FeatureList>. Using all this information, predict whether the user would like "
-    "the {noun} <TargetTitle> with the semantic feature <TargetItemID>? Answer Yes or No. Answer:"
-)
-SEARCH = REC.replace("<TargetItemID>?", "<TargetItemID> for the query: <Query>?")
+QUERY = "<Query>"
+
+
+def mark_template(template: str) -> str:
+    """A template of ours, as "{hist_cf} ... {query}?", with the released marks in its places."""
+    for name, mark in zip((*SLOTS, "query"), (*MARKS, QUERY), strict=True):
+        template = template.replace(f"{{{name}}}", mark)
+    return template
 
 
 class Segments(NamedTuple):
@@ -61,14 +63,14 @@ def build_published_prompts(
     vocabulary: Vocabulary,
     n_queries: int,
     *,
-    rec: str = REC,
-    search: str = SEARCH,
+    rec: str,
+    search: str,
     noun: str = "item",
     widths: Sequence[int] | None = None,
 ) -> Prompts:
     """The released prompts: the same for every query, [n_queries + 1, sum of widths + 4].
 
-    rec, search: the templates with the four marks, {noun} for the word `noun`
+    rec, search: the templates with the four marks (`mark_template`), {noun} for the word `noun`
     widths: of the five texts in tokens, pads included; None = the longest of both tasks, as in a
             batch of both. Scores of the released model depend on them.
     Raises InputError for a template without its marks, or for widths that are not five numbers.
@@ -77,7 +79,7 @@ def build_published_prompts(
         raise InputError(
             f"config.text.widths: is {list(widths)}; give {len(CAPS)} widths in tokens"
         )
-    templates = {"config.text.published_rec": rec, "config.text.published_search": search}
+    templates = {"config.text.rec": rec, "config.text.search": search}
     texts = [
         [vocabulary.encode(text)[:cap] for text, cap in zip(segments, CAPS, strict=True)]
         for where, template in templates.items()

@@ -18,8 +18,29 @@ from gensr_jax.tune import answer_difference
 Arrays = Mapping[str, jax.Array]
 
 
-def score_candidates(module: GenSR, params: Any, constants: Arrays, batch: Arrays) -> jax.Array:
+PROMPT = ("prompt_tok", "prompt_slot", "prompt_mask")
+
+
+def score_candidates(
+    module: GenSR, params: Any, constants: Arrays, batch: Arrays, rec_length: int = 0
+) -> jax.Array:
     """Evidence for Yes, float32 [B, C], in the order of `candidate_items`; padding gets -inf.
+
+    rec_length: of the prompt of row 0; a batch without queries is scored with prompts of that
+        length, which changes its time and not its scores. 0 = always with the longest prompts
+    """
+    if not 0 < rec_length < constants["prompt_tok"].shape[1]:
+        return _score_blocks(module, params, constants, batch)
+    short = {**constants, **{name: constants[name][:1, :rec_length] for name in PROMPT}}
+    return jax.lax.cond(
+        (batch["query"] == 0).all(),
+        lambda: _score_blocks(module, params, short, batch),
+        lambda: _score_blocks(module, params, constants, batch),
+    )
+
+
+def _score_blocks(module: GenSR, params: Any, constants: Arrays, batch: Arrays) -> jax.Array:
+    """As `score_candidates`.
 
     Candidates are scored block by block, so that B times the block is at most
     `settings.score_rows`. A score depends neither on the block nor on the other candidates.

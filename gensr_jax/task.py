@@ -37,13 +37,18 @@ class TuneSettings(NamedTuple):
 
 
 class Texts(NamedTuple):
-    """What the model reads: token ids, as constants."""
+    """What the model reads, in token ids."""
 
     title_head: np.ndarray  # int32 [I + 1, T]
     title_full: np.ndarray  # int32 [I + 1, T']
     prompt_tok: np.ndarray  # int32 [Q + 1, L]
     prompt_slot: np.ndarray  # int8 [Q + 1, L]
     prompt_mask: np.ndarray  # bool [Q + 1, L]
+    rec_length: int  # of the prompt in row 0, with the pads of its bucket
+
+    def arrays(self) -> dict[str, np.ndarray]:
+        """The constants of a model."""
+        return {name: part for name, part in self._asdict().items() if name != "rec_length"}
 
 
 class Collaborative(NamedTuple):
@@ -103,7 +108,7 @@ def make_task(
         view=view,
         init=partial(_init, module, loss, texts, collaborative),
         stages=(stage,) if collaborative.stage is None else (collaborative.stage, stage),
-        score=partial(_score, module),
+        score=partial(_score, module, texts.rec_length),
         explain=partial(_explain, module),
         retriever=retriever,
     )
@@ -124,7 +129,7 @@ def _init(
 ) -> tuple[dict[str, Any], dict[str, jax.Array]]:
     """Parameters: `model`, `word_rms` (kept, not trained), and `cf` where LightGCN is trained."""
     model_key, cf_key = jax.random.split(key)
-    constants = {name: jnp.asarray(array) for name, array in texts._asdict().items()}
+    constants = {name: jnp.asarray(array) for name, array in texts.arrays().items()}
     params: dict[str, Any] = {}
     if collaborative.given is not None:
         constants["cf_table"] = jnp.asarray(collaborative.given)
@@ -169,8 +174,8 @@ def _tune_loss(
     return tune_loss(module, settings, params["model"], constants, batch, key)
 
 
-def _score(module: GenSR, params: Any, constants: Any, batch: Any) -> jax.Array:
-    return score_candidates(module, params["model"], constants, batch)
+def _score(module: GenSR, rec_length: int, params: Any, constants: Any, batch: Any) -> jax.Array:
+    return score_candidates(module, params["model"], constants, batch, rec_length)
 
 
 def _explain(module: GenSR, params: Any, constants: Any, batch: Any) -> dict[str, jax.Array]:

@@ -185,6 +185,7 @@ def make_random_task(rng: Any, size: str, length: int, dtype: str, lists: int) -
         prompt_tok=tok,
         prompt_slot=slot,
         prompt_mask=np.ones(tok.shape, np.bool_),
+        rec_length=length,
     )
     table = rng.normal(size=(_ITEMS + 1, settings.cf_width)).astype(np.float32)
     tune = TuneSettings(lists, 1, Optimizer(learning_rate=1e-4, clip_norm=1.0), 0.1, Stopping())

@@ -34,6 +34,7 @@ def get_config(arg: str = "") -> ConfigDict:
     config.text.title_head = 10  # tokens of a history item in the semantic view
     config.text.title_full = 32  # tokens of a candidate
     config.text.query_length = 32
+    config.text.prompt_multiple = 8  # prompts are padded to a multiple of this
 
     config.backbone = ""  # folder of a Flan-T5 checkpoint; "" = random weights of config.t5.size
     config.t5 = ConfigDict()

@@ -14,6 +14,7 @@ from gensr_jax.prompt import (
     build_prompts,
     describe_prompt,
     make_layout,
+    measure_rec,
     parse_template,
 )
 from gensr_jax.tokens import join_lists, number_words
@@ -47,6 +48,14 @@ def test_default_prompts_as_sentences(books):
         start + "for the query : " + end,
     ]
     assert (prompts.cut, prompts.empty) == (0, 1)
+
+
+@pytest.mark.parametrize(("multiple", "whole", "rec"), [(8, 56, 56), (4, 56, 52), (1, 55, 49)])
+def test_lengths_are_multiples(books, multiple, whole, rec):
+    layout, vocabulary = books
+    prompts = build_prompts(layout, vocabulary, join_lists([[3, 4]]), multiple=multiple)
+    assert prompts.tok.shape == (2, whole)
+    assert measure_rec(prompts.mask, multiple) == rec
 
 
 def test_default_prompts_end_with_the_end_token_and_pads(books):

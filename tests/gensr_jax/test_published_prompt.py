@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 
 from common.errors import InputError
+from gensr_jax.configs.templates import REC, SEARCH
 from gensr_jax.prompt import describe_prompt
-from gensr_jax.published_prompt import REC, SEARCH, Segments, build_published_prompts
+from gensr_jax.published_prompt import Segments, build_published_prompts, mark_template
 from gensr_jax.tokens import number_words
 
 pytest.importorskip("tokenizers")
@@ -74,9 +75,10 @@ def test_the_last_text_has_32_tokens_at_the_most(vocabulary):
 
 
 def test_default_templates_as_sentences():
-    texts = [text.replace("{noun}", "book") for text in (REC, SEARCH)]
+    rec, search = (mark_template(text) for text in (REC, SEARCH))
+    texts = [text.replace("{noun}", "book") for text in (rec, search)]
     vocabulary = number_words(["<Query>", "<TargetItemID>"], texts, where="here")
-    prompts = build_published_prompts(vocabulary, 1, noun="book")
+    prompts = build_published_prompts(vocabulary, 1, rec=rec, search=search, noun="book")
     start = (
         "Question : A user liked the following books : [hist_cf] . The semantic features of these "
         "books are : [hist_sem] with the semantic feature "
@@ -91,11 +93,11 @@ def test_default_templates_as_sentences():
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"rec": "no marks"}, r"config\.text\.published_rec: needs the mark <TitleList> once"),
-        ({"search": TEMPLATE + "<TargetTitle>"}, r"published_search: needs the mark <TargetTitle>"),
+        ({"rec": "no marks"}, r"config\.text\.rec: needs the mark <TitleList> once"),
+        ({"search": TEMPLATE + "<TargetTitle>"}, r"search: needs the mark <TargetTitle>"),
         (
             {"rec": "<FeatureList> <TitleList> <TargetTitle> <TargetItemID>"},
-            r"config\.text\.published_rec: has its marks out of order",
+            r"config\.text\.rec: has its marks out of order",
         ),
         ({"widths": (1, 2, 3)}, r"config\.text\.widths: is \[1, 2, 3\]; give 5"),
         ({"widths": (1, 2, 3, 4, -1)}, r"config\.text\.widths"),
@@ -103,4 +105,4 @@ def test_default_templates_as_sentences():
 )
 def test_bad_templates_and_widths_are_named(vocabulary, changes, message):
     with pytest.raises(InputError, match=message):
-        build_published_prompts(vocabulary, 1, **changes)
+        build_published_prompts(vocabulary, 1, **{"rec": TEMPLATE, "search": ASKING, **changes})

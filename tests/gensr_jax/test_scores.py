@@ -53,6 +53,18 @@ def test_neither_bucket_nor_batch_mates_nor_candidates_count(make):
     close(score(case, score_rows=6), first)
 
 
+def test_batch_without_queries_is_scored_alike_with_short_prompts(make):
+    case = make()
+
+    @jax.jit
+    def short(batch):
+        return score_candidates(case.module, case.params, case.constants, batch, rec_length=10)
+
+    rec = case.batch | {"query": jnp.zeros(3, jnp.int32)}
+    close(short(rec), score(case, rec))
+    close(short(case.batch), score(case))  # would lose the last query's end
+
+
 def test_padding_candidate_scores_minus_infinity(make):
     case = make()
     batch = case.batch | {"negatives": case.batch["negatives"].at[0, 1].set(0)}
