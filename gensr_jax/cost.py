@@ -50,5 +50,9 @@ def count_views(settings: ModelSettings) -> float:
 
 def count_forward(settings: ModelSettings, length: int, candidates: int) -> float:
     """Operations of the forward pass for one list of candidates with prompts of `length`."""
-    row = count_encoder(settings.t5, length) + count_answer(settings.t5, length, settings.folded)
+    row = count_encoder(settings.t5, length)
+    if settings.head == "towers":
+        row += 4.0 * settings.t5.width**2
+    else:
+        row += count_answer(settings.t5, length, settings.folded)
     return count_views(settings) + candidates * row

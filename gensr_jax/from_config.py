@@ -37,7 +37,7 @@ CHOICES = {
     "model.projector": ("mlp", "linear"),
     "model.soft_tokens": ("matched", "raw"),
     "model.contrastive": ("normalised", "published"),
-    "model.head": ("two", "full"),
+    "model.head": ("two", "full", "towers"),
     "model.score": ("difference", "probability"),
     "cf.table": ("propagated", "layer0"),
     "loss.task": ("bce_z", "group", "vocab_ce"),

@@ -21,6 +21,7 @@ from gensr_jax.history import join_history
 from gensr_jax.settings import ModelSettings
 from gensr_jax.soft_filter import SoftFilter
 from gensr_jax.t5 import T5
+from gensr_jax.twin import Towers
 from gensr_jax.views import EPSILON, View, sum_per_item
 
 Arrays = Mapping[str, jax.Array]
@@ -83,6 +84,8 @@ class GenSR(nn.Module):
         if s.head == "two":
             start = nn.initializers.normal(width**-0.5)
             self.answers = self.param("answers", start, (width, 2))  # Yes, No
+        elif s.head == "towers":
+            self.towers = Towers(width)
 
     def encode_histories(self, batch: Arrays, constants: Arrays, deterministic: bool) -> Histories:
         """Both views of each list's joint history."""
@@ -134,6 +137,16 @@ class GenSR(nn.Module):
 
         tokens: [B, C, 4, D]
         """
+        return self.read_answer(self.find_state(batch, tokens, constants, deterministic), batch)
+
+    def find_state(
+        self, batch: Arrays, tokens: jax.Array, constants: Arrays, deterministic: bool
+    ) -> jax.Array:
+        """The last state [B, C, D], which the answer is read from.
+
+        It is the decoder's after its one step; of the discriminative twin, which has no decoder,
+        the mean of the encoder's output.
+        """
         s = self.settings
         rows, candidates, _, width = tokens.shape
         prompt = batch["query"]  # the prompt of row 0 is that of recommendation
@@ -146,12 +159,19 @@ class GenSR(nn.Module):
         x = (text[:, None] + soft).reshape(rows * candidates, -1, width)
         mask = jnp.repeat(shown, candidates, axis=0)
         encoded = self.t5.encode(x, mask, deterministic)
-        state = self.t5.answer(encoded, mask, deterministic, folded=s.folded)
-        if s.head == "two":
-            logits = state.astype(jnp.float32) @ self.answers
+        if s.head == "towers":
+            state = mean_of_real(encoded, mask)
         else:
-            logits = self.t5.head(state)
-        return logits.reshape(rows, candidates, -1)
+            state = self.t5.answer(encoded, mask, deterministic, folded=s.folded)
+        return state.reshape(rows, candidates, -1)
+
+    def read_answer(self, state: jax.Array, batch: Arrays) -> jax.Array:
+        """The logits of `answer` out of a state [B, C, D]."""
+        if self.settings.head == "two":
+            return state.astype(jnp.float32) @ self.answers
+        if self.settings.head == "towers":
+            return self.towers(state, batch["task"])
+        return self.t5.head(state)
 
     def mean_titles(self, items: jax.Array, constants: Arrays) -> jax.Array:
         """Mean token embedding of each item's title [..., D]; zeros without a title."""

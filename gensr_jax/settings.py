@@ -37,7 +37,8 @@ class ModelSettings:
     temperature: float = 0.07
     null_history: bool = True  # a learned "no history" entry, always there
     folded: bool = True  # the exact one-query form of the decoder's cross attention
-    head: str = "two"  # rows of the answers alone; or "full" (the vocabulary)
+    # Rows of the answers alone; "full": the vocabulary; "towers": no decoder, a head for each task
+    head: str = "two"
     score: str = "difference"  # of the answers' logits; or "probability" of Yes in the vocabulary
     score_rows: int = 2048  # (list, candidate) rows that scoring holds at once
     cf_view: bool = True  # ablation: False leaves slots 0 and 2 empty

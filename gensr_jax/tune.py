@@ -108,7 +108,7 @@ def list_losses(
 
 def answer_difference(module: GenSR, logits: jax.Array) -> jax.Array:
     """z = l_Yes - l_No, float32 [B, C]."""
-    if module.settings.head == "two":
+    if module.settings.head != "full":
         return logits[..., 0] - logits[..., 1]
     return logits[..., module.settings.yes] - logits[..., module.settings.no]
 

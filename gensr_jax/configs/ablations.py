@@ -41,6 +41,8 @@ ABLATIONS: dict[str, dict[str, Any]] = {
     "no_filter": {"model.filter": "mean"},
     "no_contrastive": {"loss.contrastive_weight": 0.0},
     "no_task_prompt": {"text.prompt": "no_task"},
+    # The discriminative twin: the same inputs and encoder, no task prompt, a head for each task.
+    "twin": {"text.prompt": "no_task", "model.head": "towers"},
     # Each fault of the release alone put back.
     "fault_prompt": {"text.prompt": "published"},
     "fault_contrastive": {"model.contrastive": "published", "loss.contrastive_rows": "all"},

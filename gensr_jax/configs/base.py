@@ -59,7 +59,7 @@ def get_config(arg: str = "") -> ConfigDict:
     config.model.temperature = 0.07
     config.model.null_history = True
     config.model.folded = True
-    config.model.head = "two"  # or full (published)
+    config.model.head = "two"  # or full (published), towers (discriminative twin)
     config.model.score = "difference"  # or probability (published)
 
     # The collaborative table: LightGCN, trained first on the graph of the training rows.

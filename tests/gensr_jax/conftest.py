@@ -143,3 +143,9 @@ def text_dataset(tmp_path):
         return SimpleNamespace(path=tmp_path, n_items=len(titles), query_tokens=query_tokens)
 
     return write
+
+
+@pytest.fixture
+def loss_settings() -> LossSettings:
+    """The defaults."""
+    return LossSettings()

@@ -107,8 +107,9 @@ def test_users_without_history_have_finite_gradients(make):
     assert all(np.all(np.isfinite(leaf)) for leaf in jax.tree.leaves(grads))
 
 
-def test_learns_three_lists_by_heart(make):
-    case = make(dropout=0.0)
+@pytest.mark.parametrize("head", ["two", "towers"])
+def test_learns_three_lists_by_heart(make, head):
+    case = make(dropout=0.0, head=head)
     step = loss_of(case, LossSettings(contrastive_weight=0.0))
     adam = optax.adam(1e-2)
 
