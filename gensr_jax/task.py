@@ -18,6 +18,7 @@ from common.training.task import Optimizer, Retriever, Stage, Stopping, Task
 from gensr_jax.cost import BACKWARD, count_forward
 from gensr_jax.lightgcn import export_table, export_vectors, retrieve
 from gensr_jax.model import GenSR
+from gensr_jax.probe import probe_gradients
 from gensr_jax.scoring import explain_filter, score_candidates
 from gensr_jax.settings import LossSettings, ModelSettings
 from gensr_jax.tune import tune_loss, tune_terms
@@ -100,6 +101,7 @@ def make_task(
             tokens=count * length,
             flop=(1 + BACKWARD) * count_forward(model, length, count),
         ),
+        probe=partial(_probe, module, loss),
         prepare=partial(_prepare, collaborative.form if collaborative.stage else ""),
     )
     return Task(
@@ -172,6 +174,12 @@ def _tune_loss(
     key: jax.Array,
 ) -> tuple[jax.Array, dict[str, jax.Array]]:
     return tune_loss(module, settings, params["model"], constants, batch, key)
+
+
+def _probe(
+    module: GenSR, settings: LossSettings, params: Any, constants: Any, batch: Any
+) -> dict[str, jax.Array]:
+    return probe_gradients(module, settings, params["model"], constants, batch)
 
 
 def _score(module: GenSR, rec_length: int, params: Any, constants: Any, batch: Any) -> jax.Array:

@@ -88,6 +88,7 @@ def run_method(
             eval_every_epochs=config.train.eval_every_epochs,
             checkpoint_every_steps=config.train.checkpoint_every_steps,
             log_every=config.train.log_every_steps,
+            probe_every_steps=config.train.get("probe_every_steps", 0),
             tensorboard=tensorboard,
         )
         if task.start and not (Path(task.start) / "results.json").exists():

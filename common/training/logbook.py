@@ -6,7 +6,8 @@ One JSON object per line of `metrics.jsonl`:
      "timing": {"examples_per_second": 8123.0, "wait_share": 0.01}}
 
 step    finished updates over all stages
-kind    "train": of that very step, not a mean; "valid": of the parameters after that step
+kind    "train": of that very step, not a mean; "valid": of the parameters after that step;
+        "probe": of those parameters and the next step's batch
 values  a function of (config, dataset, seed); null where a value is not finite
 timing  of this machine on that day; leave it out when comparing two runs
 """
@@ -57,7 +58,7 @@ class Logbook:
 
     def write(
         self,
-        kind: Literal["train", "valid"],
+        kind: Literal["train", "valid", "probe"],
         stage: str,
         step: int,
         values: Mapping[str, float],
@@ -93,9 +94,8 @@ def cut_lines(path: Path, step: int, evaluated: bool) -> None:
             line = json.loads(text)
         except ValueError:
             break
-        is_new = line["step"] > step or (
-            line["step"] == step and line["kind"] == "valid" and not evaluated
-        )
+        done = ("train", "valid") if evaluated else ("train",)
+        is_new = line["step"] > step or (line["step"] == step and line["kind"] not in done)
         if not is_new:
             kept.append(text + "\n")
     beside = path.with_name(path.name + ".new")

@@ -16,11 +16,12 @@ class TrainSettings:
     eval_every_steps: int = 0  # above 0: instead of eval_every_epochs
     checkpoint_every_steps: int = 0  # besides the one after each evaluation; 0 = only those
     log_every: int = 50  # steps between two lines of metrics.jsonl
+    probe_every_steps: int = 0  # between two calls of a stage's `probe`; 0 = never
     show_progress: bool = True
     tensorboard: bool = True
 
     def __post_init__(self) -> None:
-        for name in ("eval_every_steps", "checkpoint_every_steps"):
+        for name in ("eval_every_steps", "checkpoint_every_steps", "probe_every_steps"):
             if getattr(self, name) < 0:
                 raise InputError(f"{name} = {getattr(self, name)}: below 0; use 0 or more")
         for name in ("eval_every_epochs", "log_every"):

@@ -1,4 +1,4 @@
-"""The loop of one stage. Its order is a contract: evaluate, save, next batch, step, log."""
+"""The loop of one stage. Its order is a contract: evaluate, save, next batch, probe, step, log."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from common.training.optimizers import Updater
 from common.training.progress import ProgressBar
 from common.training.settings import TrainSettings
 from common.training.state import Progress, TrainState
-from common.training.step import make_step, place_key
+from common.training.step import make_probe, make_step, place_key
 from common.training.stopping import judge, pick_metric
 from common.training.stopwatch import Stopwatch
 from common.training.task import Constants, Params, Stage
@@ -75,6 +75,7 @@ def run_stage(
     total, settings = len(source), run.settings
     eval_every = count_steps_between_evaluations(settings, source, stage.eval_every_epochs)
     launch = make_step(stage, updater, run.mesh)
+    probe = make_probe(stage, run.mesh) if settings.probe_every_steps else None
     key = place_key(run.seed, f"stage/{stage.name}", run.mesh)
     rate_scale = put_full(run.mesh, np.float32(progress.rate_scale))
     watch = Stopwatch(progress)
@@ -122,6 +123,13 @@ def run_stage(
             host_batch = next(batches)
             watch.add_wait(time.perf_counter() - asked)
             batch = put_batch(run.mesh, host_batch)
+            if probe is not None and step % settings.probe_every_steps == 0:
+                late.flush()
+                was_running = watch.pause()
+                values = jax.device_get(probe(state.params, run.constants, batch))
+                run.logbook.write("probe", stage.name, progress.global_step, values, {})
+                if was_running:
+                    watch.start()
             # 4. Step. Nothing may slip to or from the device unasked: it would stall every step.
             with jax.transfer_guard("disallow"):
                 state, metrics = launch(state, run.constants, batch, key, rate_scale)

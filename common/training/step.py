@@ -139,6 +139,14 @@ def make_step(stage: Stage, updater: Updater, mesh: Mesh) -> Step:
     )
 
 
+def make_probe(stage: Stage, mesh: Mesh) -> Callable[[Params, Constants, Batch], Metrics] | None:
+    """Compiles a stage's probe for a mesh; None where it has none."""
+    if stage.probe is None:
+        return None
+    full, rows = full_sharding(mesh), row_sharding(mesh)
+    return jax.jit(stage.probe, in_shardings=(full, full, rows), out_shardings=full)
+
+
 def select_trained(tree: Any, trained: Any) -> list[jax.Array]:
     """The leaves of `tree` where `trained` is True."""
     pairs = zip(jax.tree.leaves(tree), jax.tree.leaves(trained), strict=True)

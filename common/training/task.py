@@ -78,6 +78,9 @@ class Stage(NamedTuple):
     # Called before the stage's first step and after every restart, so the parameters that the
     # stage trains are None there: what is made of them would not be the same again.
     prepare: Callable[[Params, Constants], Constants] | None = None
+    # probe(params, constants, batch) -> {name: float32 scalar}: what the logbook gets of some
+    # steps, of the parameters before the step and its batch. Pure. It changes nothing.
+    probe: Callable[[Params, Constants, Batch], Metrics] | None = None
     # Take the place of the task's own while this stage is validated; None = the task's
     score: Callable[[Params, Constants, Batch], jax.Array] | None = None
     score_catalogue: Callable[[Params, Constants, Batch, jax.Array], jax.Array] | None = None

@@ -99,6 +99,7 @@ def get_config(arg: str = "") -> ConfigDict:
     config.train.eval_every_epochs = 0.5
     config.train.checkpoint_every_steps = 1000
     config.train.log_every_steps = 20
+    config.train.probe_every_steps = 100  # gradients of the single losses; 0 = never
 
     config.eval = ConfigDict()
     config.eval.batch_size = 16  # lists

@@ -1,0 +1,92 @@
+"""What the single losses of the stage `tune` pull at: gradient norms, and conflict of the tasks.
+
+Shapes: all figures are float32 []
+Source: the paper's figure of gradient conflict (cosine of the two tasks' gradients at the same
+layer of the encoder, same batch); norms of the single losses are ours.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from gensr_jax.model import GenSR
+from gensr_jax.settings import LossSettings
+from gensr_jax.tune import tune_terms
+
+LOSSES = ("task_rec", "task_search", "task", "contrastive")
+
+
+def probe_gradients(
+    module: GenSR,
+    settings: LossSettings,
+    params: Any,
+    constants: Mapping[str, jax.Array],
+    batch: Mapping[str, jax.Array],
+) -> dict[str, jax.Array]:
+    """Figures of one batch, dropout off.
+
+    `norm_LOSS`: l2 norm over all parameters of the gradient of each of `LOSSES`, before its weight
+    in the sum; `norm_contrastive` is absent without that loss.
+    `cosine_LAYER`: cosine of the gradients of `task_rec` and `task_search` with respect to q, k, v
+    and o of a self-attention layer: first, middle and last of T5's encoder (`encoder_I`), and that
+    of the CF view (`cf_view`). 0 where one of the gradients is 0.
+    """
+
+    def measure(model_params: Any) -> dict[str, jax.Array]:
+        def terms(model: GenSR) -> dict[str, jax.Array]:
+            return tune_terms(model, settings, constants, batch, deterministic=True)[1]
+
+        found = module.apply({"params": model_params}, method=terms)
+        return {name: found[name] for name in LOSSES if name in found}
+
+    losses, pull_back = jax.vjp(measure, params)
+    grads = {
+        name: pull_back({other: jnp.float32(other == name) for other in losses})[0]
+        for name in losses
+    }
+    figures = {f"norm_{name}": measure_length(grad) for name, grad in grads.items()}
+    for name, path in find_attention(params).items():
+        first, second = (take(grads[task], path) for task in ("task_rec", "task_search"))
+        figures[f"cosine_{name}"] = measure_cosine(first, second)
+    return figures
+
+
+def find_attention(params: Mapping[str, Any]) -> dict[str, tuple[str, ...]]:
+    """The self-attention layers that are looked at: name -> path in the model's parameters."""
+    encoder = params["t5"]["encoder"]
+    last = max(int(name.split("_")[1]) for name in encoder if name.startswith("layers_"))
+    places: dict[str, tuple[str, ...]] = {
+        f"encoder_{index + 1}": ("t5", "encoder", f"layers_{index}", "attention")
+        for index in sorted({0, (last + 1) // 2, last})
+    }
+    if "cf_view" in params:
+        places["cf_view"] = ("cf_view", "layer", "MultiHeadAttention_0")
+    return places
+
+
+def take(tree: Any, path: tuple[str, ...]) -> Any:
+    """The subtree at a path."""
+    for name in path:
+        tree = tree[name]
+    return tree
+
+
+def measure_length(tree: Any) -> jax.Array:
+    """The l2 norm of all numbers of a tree."""
+    return jnp.sqrt(measure_product(tree, tree))
+
+
+def measure_cosine(first: Any, second: Any) -> jax.Array:
+    """The cosine of two trees, each taken as one long vector; 0 where one of them is 0."""
+    lengths = measure_length(first) * measure_length(second)
+    return measure_product(first, second) / jnp.where(lengths > 0, lengths, 1.0)
+
+
+def measure_product(first: Any, second: Any) -> jax.Array:
+    """The dot product of two trees."""
+    parts = jax.tree.map(lambda a, b: jnp.vdot(a, b), first, second)
+    return jnp.sum(jnp.stack(jax.tree.leaves(parts)))
