@@ -47,7 +47,7 @@ class GenSR(nn.Module):
     """The model as parts; `gensr_jax/tune.py` and `gensr_jax/scoring.py` put them together.
 
     `constants` holds `cf_table` float32 [I + 1, d], `title_head` int32 [I + 1, T], `title_full`
-    int32 [I + 1, T'], `prompt_tok`, `prompt_slot` and `prompt_mask` [Q + 1, L], `word_rms` float32.
+    int32 [I + 1, T'], `prompt_tok`, `prompt_slot` and `prompt_mask` [Q + 2, L], `word_rms` float32.
     """
 
     settings: ModelSettings

@@ -44,9 +44,11 @@ def probe_gradients(
         return {name: found[name] for name in LOSSES if name in found}
 
     losses, pull_back = jax.vjp(measure, params)
+    each = dict(zip(losses, jnp.eye(len(losses)), strict=True))  # loss i alone in column i
+    # One after the other, so that the backward pass is compiled once and held once.
+    stacked = jax.lax.map(lambda weights: pull_back(weights)[0], each)
     grads = {
-        name: pull_back({other: jnp.float32(other == name) for other in losses})[0]
-        for name in losses
+        name: jax.tree.map(lambda leaf, i=i: leaf[i], stacked) for i, name in enumerate(losses)
     }
     figures = {f"norm_{name}": measure_length(grad) for name, grad in grads.items()}
     for name, path in find_attention(params).items():

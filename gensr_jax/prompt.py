@@ -2,7 +2,8 @@
 
 A prompt depends on the task and the query alone, so all prompts of a dataset are constants.
 
-Shapes: [Q] queries; row 0 is the prompt of recommendation  [L] prompt length
+Shapes: [Q] queries; row 0 is the prompt of recommendation, row Q + 1 that of a search without its
+        query  [L] prompt length
 Source: the meaning of the released template; wording and layout ours, because the released code
 cuts its template in the wrong places and never inserts the query.
 """
@@ -58,11 +59,14 @@ class Layout(NamedTuple):
 
 
 class Prompts(NamedTuple):
-    """The prompts of a dataset. Row 0 is that of recommendation, row q that of query q."""
+    """The prompts of a dataset. Row 0 is that of recommendation, row q that of query q.
 
-    tok: np.ndarray  # int32 [Q + 1, L] token ids, 0 at slots and pads
-    slot: np.ndarray  # int8 [Q + 1, L]: -1 text or pad, else an index of `SLOTS`
-    mask: np.ndarray  # bool [Q + 1, L]: False at pads
+    The last row is a search without its query, for asking what a query is worth.
+    """
+
+    tok: np.ndarray  # int32 [Q + 2, L] token ids, 0 at slots and pads
+    slot: np.ndarray  # int8 [Q + 2, L]: -1 text or pad, else an index of `SLOTS`
+    mask: np.ndarray  # bool [Q + 2, L]: False at pads
     cut: int  # queries with more than `query_length` tokens
     empty: int  # queries without a token
 
@@ -119,8 +123,8 @@ def build_prompts(
     queries: token ids of queries 1, 2, ...; more than query_length of them are cut off
     L is the smallest multiple of `multiple` that holds the longest prompt.
     """
-    lengths = np.minimum(queries.lengths, query_length)
-    words = pad_lists(queries, query_length)
+    lengths = np.append(np.minimum(queries.lengths, query_length), 0)
+    words = np.pad(pad_lists(queries, query_length), ((0, 1), (0, 0)))
     rec = _assemble(layout.rec, vocabulary, np.zeros((1, 0), np.int32))
     groups = {
         int(n): _assemble(layout.search, vocabulary, words[lengths == n, :n])

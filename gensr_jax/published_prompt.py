@@ -68,7 +68,7 @@ def build_published_prompts(
     noun: str = "item",
     widths: Sequence[int] | None = None,
 ) -> Prompts:
-    """The released prompts: the same for every query, [n_queries + 1, sum of widths + 4].
+    """The released prompts: the same for every query, [n_queries + 2, sum of widths + 4].
 
     rec, search: the templates with the four marks (`mark_template`), {noun} for the word `noun`
     widths: of the five texts in tokens, pads included; None = the longest of both tasks, as in a
@@ -87,7 +87,7 @@ def build_published_prompts(
     ]
     if widths is None:
         widths = [max(map(len, pair)) for pair in zip(*texts, strict=True)]
-    rows = np.r_[0, np.ones(n_queries, np.int64)]  # of the two prompts
+    rows = np.r_[0, np.ones(n_queries + 1, np.int64)]  # of the two prompts
     prompts = [_lay(ids, widths) for ids in texts]
     tok, slot, mask = (np.stack(part)[rows] for part in zip(*prompts, strict=True))
     return Prompts(tok=tok, slot=slot, mask=mask, cut=0, empty=0)

@@ -42,9 +42,9 @@ class Texts(NamedTuple):
 
     title_head: np.ndarray  # int32 [I + 1, T]
     title_full: np.ndarray  # int32 [I + 1, T']
-    prompt_tok: np.ndarray  # int32 [Q + 1, L]
-    prompt_slot: np.ndarray  # int8 [Q + 1, L]
-    prompt_mask: np.ndarray  # bool [Q + 1, L]
+    prompt_tok: np.ndarray  # int32 [Q + 2, L], see `Prompts`
+    prompt_slot: np.ndarray  # int8 [Q + 2, L]
+    prompt_mask: np.ndarray  # bool [Q + 2, L]
     rec_length: int  # of the prompt in row 0, with the pads of its bucket
 
     def arrays(self) -> dict[str, np.ndarray]:

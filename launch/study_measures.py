@@ -130,3 +130,20 @@ def bound(user: np.ndarray, values: np.ndarray, seed: int) -> dict[str, float]:
     """{"value", "low", "high"}: the mean of values float64 [n] and its 95 % BCa bounds."""
     triple = bca_intervals(user, np.asarray(values, np.float64)[:, None], seed=seed)
     return {name: float(part[0]) for name, part in triple._asdict().items()}
+
+
+# Two-sided 95 % points of Student's t, by degrees of freedom from 1.
+_STUDENT = (12.706, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306, 2.262)
+
+
+def bound_seeds(values: np.ndarray) -> dict[str, float]:
+    """{"value", "low", "high"}: the mean over seeds [s] and its 95 % t interval.
+
+    Both ends are the value where there is one seed: nothing is known of the spread.
+    """
+    mean, free = float(np.mean(values)), len(values) - 1
+    reach = 0.0
+    if free:
+        point = _STUDENT[min(free, len(_STUDENT)) - 1]
+        reach = float(point * np.std(values, ddof=1) / len(values) ** 0.5)
+    return {"value": mean, "low": mean - reach, "high": mean + reach}

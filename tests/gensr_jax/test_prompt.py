@@ -54,7 +54,7 @@ def test_default_prompts_as_sentences(books):
 def test_lengths_are_multiples(books, multiple, whole, rec):
     layout, vocabulary = books
     prompts = build_prompts(layout, vocabulary, join_lists([[3, 4]]), multiple=multiple)
-    assert prompts.tok.shape == (2, whole)
+    assert prompts.tok.shape == (3, whole)
     assert measure_rec(prompts.mask, multiple) == rec
 
 
@@ -86,11 +86,12 @@ def test_ids_by_hand():
         [9, 0, 7, 3, 8, 0, 4, 1, 0, 0, 0, 0, 0, 0, 0, 0],
         [9, 0, 7, 8, 0, 4, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0],
         [9, 0, 7, 3, 3, 8, 0, 4, 1, 0, 0, 0, 0, 0, 0, 0],
+        [9, 0, 7, 8, 0, 4, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0],  # a search without its query
     ]
     assert prompts.slot[3].tolist() == [-1, 0, -1, -1, -1, -1, 3] + [-1] * 9
     assert prompts.mask[0].tolist() == [True] * 6 + [False] * 10
     assert (prompts.cut, prompts.empty) == (1, 1)
-    assert build_prompts(layout, vocabulary, queries, query_length=1).tok.shape == (4, 8)
+    assert build_prompts(layout, vocabulary, queries, query_length=1).tok.shape == (5, 8)
     assert prompts.tok.dtype == np.int32
     assert prompts.slot.dtype == np.int8
     assert prompts.mask.dtype == np.bool_
@@ -101,7 +102,7 @@ def test_many_queries_are_the_same_as_one_by_one(books):
     rng = np.random.default_rng(0)
     queries = [rng.integers(2, 6, n).tolist() for n in rng.integers(0, 7, 40)]
     prompts = build_prompts(layout, vocabulary, join_lists(queries), query_length=5)
-    assert prompts.tok.shape[0] == 41
+    assert prompts.tok.shape[0] == 42
     for row, query in enumerate(queries, 1):
         alone = build_prompts(layout, vocabulary, join_lists([query]), query_length=5)
         width = alone.tok.shape[1]
@@ -124,7 +125,7 @@ def test_no_task_prompt_appends_the_query():
 def test_no_query_at_all(books):
     layout, vocabulary = books
     prompts = build_prompts(layout, vocabulary, join_lists([]))
-    assert prompts.tok.shape[0] == 1
+    assert prompts.tok.shape[0] == 2
 
 
 def test_templates_become_pieces():

@@ -41,9 +41,10 @@ def test_ids_by_hand(vocabulary):
         [3, 0, 4, 0, 6, 10, 7, 8, 0, 6, 0, 7, 8],
         [3, 0, 4, 0, 6, 10, 9, 11, 0, 6, 0, 9, 11],
         [3, 0, 4, 0, 6, 10, 9, 11, 0, 6, 0, 9, 11],  # the query changes nothing
+        [3, 0, 4, 0, 6, 10, 9, 11, 0, 6, 0, 9, 11],  # nor that there is one
     ]
     slots = [-1, 0, -1, 1, -1, -1, -1, -1, 2, -1, 3, -1, -1]
-    assert prompts.slot.tolist() == [slots] * 3
+    assert prompts.slot.tolist() == [slots] * 4
     assert prompts.mask.all()
     assert vocabulary.eos not in prompts.tok
 
@@ -64,14 +65,14 @@ def test_pads_stand_inside_the_row(vocabulary):
 
 def test_the_shorter_task_is_padded_to_the_longer(vocabulary):
     prompts = build_published_prompts(vocabulary, 1, rec=TEMPLATE, search=ASKING + " yes")
-    assert prompts.tok.shape == (2, 15)
+    assert prompts.tok.shape == (3, 15)
     assert np.flatnonzero(~prompts.mask[0]).tolist() == [8, 14]
     assert prompts.mask[1].all()
 
 
 def test_the_last_text_has_32_tokens_at_the_most(vocabulary):
     prompts = build_published_prompts(vocabulary, 0, rec=TEMPLATE + " on" * 40, search=ASKING)
-    assert prompts.tok.shape == (1, 1 + 1 + 44 + 1 + 32 + 4)
+    assert prompts.tok.shape == (2, 1 + 1 + 44 + 1 + 32 + 4)
 
 
 def test_default_templates_as_sentences():

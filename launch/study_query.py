@@ -1,0 +1,170 @@
+"""Query: test searches are ranked again without their query, and with that of another search.
+
+A model that reads the query must lose by it. One that never sees it, as the released code, ranks
+the same.
+
+Shapes: [n] test searches
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from common.data.batches import Batch
+from common.errors import InputError
+from common.ranking.intervals import compare_columns
+from common.ranking.metrics import metrics_from_ranks
+from common.ranking.protocols import FULL, make_evaluator
+from common.training.mesh import put_batch
+from launch.pictures import COLORS, open_figure, plain
+from launch.run import build_task
+from launch.study_measures import Measured, Request, bound, measure_methods
+from launch.tables import format_bounds, format_markdown
+from launch.trained import RunFolder, load_model
+
+METRIC = "NDCG@10"
+ASKED = ("own", "none", "other")  # whose query a search is ranked with
+
+
+def measure(request: Request) -> dict[str, Any]:
+    """{"methods": {name: {protocol: {"own", "none" or "other": entry}}}}.
+
+    An entry has NDCG@10 {value, low, high} and, but for "own", "change" {value, low, high, p}
+    against it, paired over users; means over seeds. "other": mean over `request.draws` draws, each
+    of one other test search's query.
+    Raises InputError for a run that is not of gensr.
+    """
+    measured = measure_methods(request, lambda run: _measure_run(request, run))
+    return {"methods": {name: _summarize(found, request.seed) for name, found in measured.items()}}
+
+
+def _measure_run(request: Request, run: RunFolder) -> Measured:
+    """Columns "PROTOCOL/ASKED"."""
+    if run.config.method != "gensr":
+        raise InputError(f"--runs: {run.name} is of {run.config.method}; use runs of gensr")
+    dataset = request.dataset
+    task = build_task(run.config, dataset)._replace(tasks=("search",))
+    trained = load_model(
+        task, run.workdir, run.config.seed, dataset, request.timeline, request.mesh
+    )
+    evaluate = make_evaluator(
+        trained.task,
+        dataset,
+        request.timeline,
+        batch_size=run.config.eval.batch_size,
+        filter_seen=run.config.eval.filter_seen,
+        put_batch=lambda batch: put_batch(request.mesh, batch),
+    )
+
+    def remove(batch: Batch) -> Batch:
+        return {**batch, "query": np.full_like(batch["query"], dataset.n_queries + 1)}
+
+    found = {
+        "own": [evaluate(trained.params, trained.constants).ranks],
+        "none": [evaluate(trained.params, trained.constants, remove).ranks],
+        "other": [],
+    }
+    queries = dataset.search.query[dataset.rows["search", "test"]]
+    for draw in range(request.draws):
+
+        def swap(batch: Batch, draw: int = draw) -> Batch:
+            return {**batch, "query": draw_others(batch, queries, request.seed, draw)}
+
+        found["other"].append(evaluate(trained.params, trained.constants, swap).ranks)
+    columns = {}
+    for asked, draws in found.items():
+        for name, protocol in draws[0]:
+            gains = [
+                metrics_from_ranks(ranks[name, protocol].rank_low, ranks[name, protocol].rank_high)[
+                    METRIC
+                ]
+                for ranks in draws
+            ]
+            columns[f"{protocol}/{asked}"] = np.mean(gains, axis=0)
+    table = next(iter(found["own"][0].values()))
+    return Measured(table.row, table.user, columns)
+
+
+def draw_others(batch: Batch, queries: np.ndarray, seed: int, draw: int) -> np.ndarray:
+    """A query for each row, int32 [B], out of `queries`, never the row's own."""
+    rng = np.random.default_rng([seed, draw, int(batch["row"][0])])
+    own = batch["query"]
+    others = rng.choice(queries, len(own))
+    while (same := others == own).any() and len(np.unique(queries)) > 1:
+        others[same] = rng.choice(queries, same.sum())
+    return others.astype(own.dtype)
+
+
+def _summarize(found: Measured, seed: int) -> dict[str, Any]:
+    entries: dict[str, Any] = {}
+    protocols = dict.fromkeys(column.rpartition("/")[0] for column in found.columns)
+    for protocol in protocols:
+        own = found.columns[f"{protocol}/own"]
+        entries[protocol] = {}
+        for asked in ASKED:
+            values = found.columns[f"{protocol}/{asked}"]
+            entry: dict[str, Any] = {METRIC: bound(found.user, values, seed)}
+            if asked != "own":
+                pair = compare_columns(found.user, own[:, None], values[:, None], seed=seed)[0]
+                entry["change"] = {"value": pair.difference, "low": pair.low, "high": pair.high,
+                                   "p": pair.p_value}  # fmt: skip
+            entries[protocol][asked] = entry
+    return entries
+
+
+def format_table(results: dict[str, Any]) -> str:
+    """The results as Markdown."""
+    head = ["method", "candidates", f"{METRIC} with its query", "without", "change",
+            "another's query", "change"]  # fmt: skip
+    rows = [
+        [name, protocol, format_bounds(entry["own"][METRIC])]
+        + [
+            format_bounds(value, sign=sign)
+            for asked in ASKED[1:]
+            for value, sign in ((entry[asked][METRIC], False), (entry[asked]["change"], True))
+        ]
+        for name, method in results["methods"].items()
+        for protocol, entry in method.items()
+    ]
+    return format_markdown(head, rows)
+
+
+def draw(path: Path, results: dict[str, Any]) -> None:
+    """NDCG@10 with the own, no and another query, a panel per kind of candidates.
+
+    Raises InputError without matplotlib.
+    """
+    methods = results["methods"]
+    protocols = list(dict.fromkeys(protocol for entry in methods.values() for protocol in entry))
+    protocols = [name for name in protocols if name != FULL] + [FULL] * (FULL in protocols)
+    labels = {"own": "its query", "none": "no query", "other": "another's query"}
+    with open_figure(path, 1.6 + 2.3 * len(protocols), 1.7 + 0.45 * len(methods)) as figure:
+        panels = figure.subplots(1, len(protocols), sharey=True, squeeze=False)[0]
+        for panel, protocol in zip(panels, protocols, strict=True):
+            for number, asked in enumerate(ASKED):
+                points = [
+                    (at, method[protocol][asked][METRIC])
+                    for at, method in enumerate(methods.values())
+                    if protocol in method
+                ]
+                values = [point["value"] for _, point in points]
+                ends = [[p["value"] - p["low"] for _, p in points],
+                        [p["high"] - p["value"] for _, p in points]]  # fmt: skip
+                panel.errorbar(values, [at + 0.2 * number - 0.2 for at, _ in points], xerr=ends,
+                               color=COLORS[number], marker="o", linestyle="", capsize=2,
+                               label=labels[asked])  # fmt: skip
+            panel.set_title(plain(protocol), fontsize=9)
+            panel.set_xlabel(METRIC)
+            panel.set_xlim(left=0)
+            panel.spines[["top", "right"]].set_visible(False)
+        panels[0].set_yticks(range(len(methods)), [plain(name) for name in methods])
+        panels[0].set_ylim(len(methods) - 0.5, -0.5)
+        figure.legend(
+            *panels[0].get_legend_handles_labels(), loc="outside right center", fontsize=8
+        )
+        figure.suptitle(
+            plain(f"What the query is worth: {results['dataset']['name']}"), fontsize=10
+        )
