@@ -76,9 +76,10 @@ def make_task(
     retrieved: items of the catalogue that LightGCN finds and the model ranks again; 0 = none, and
         there are none where LightGCN is not trained
     """
-    retriever = None
+    retrievers = {}
     if retrieved and collaborative.stage is not None:
-        retriever = Retriever(retrieve, retrieved)
+        found = Retriever("lightgcn", retrieve, retrieved)
+        retrievers = {"rec": found, "search": found}
     module = GenSR(model)
     count, length = 1 + view.negatives, texts.prompt_tok.shape[1]
     optimizer = replace(
@@ -110,7 +111,7 @@ def make_task(
         stages=(stage,) if collaborative.stage is None else (collaborative.stage, stage),
         score=partial(_score, module, texts.rec_length),
         explain=partial(_explain, module),
-        retriever=retriever,
+        retrievers=retrievers,
     )
 
 

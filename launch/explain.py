@@ -32,9 +32,10 @@ from common.training.mesh import make_mesh, put_batch
 from launch.config import check_workdir
 from launch.explain_text import format_explanation
 from launch.files import write_beside
+from launch.methods import build_task
 from launch.names import Names, User, resolve_users
 from launch.pictures import draw_evidence
-from launch.run import build_task, use_compilation_cache
+from launch.run import use_compilation_cache
 from launch.tables import format_age, format_time
 from launch.trained import Trained, load_model
 
