@@ -180,5 +180,5 @@ def _score(module: GenSR, rec_length: int, params: Any, constants: Any, batch: A
 
 
 def _explain(module: GenSR, params: Any, constants: Any, batch: Any) -> dict[str, jax.Array]:
-    """`alpha_cf` and `alpha_semantic` float32 [B, C, N + 1], of `candidate_items` in order."""
+    """What `explain_filter` returns, of `candidate_items` in order."""
     return explain_filter(module, params["model"], constants, batch)
