@@ -32,7 +32,7 @@ def label_candidates(explanation: Mapping[str, Any]) -> list[str]:
 
 
 def _lines(explanation: Mapping[str, Any]) -> Iterator[str]:
-    yield say_who(explanation)
+    yield f"{say_who(explanation)}  task {explanation['task']}"
     yield say_target(explanation, WIDTH)
     if explanation["query"] is not None:
         yield f"query: {shorten(explanation['query'], WIDTH - 7)}"

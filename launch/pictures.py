@@ -113,7 +113,7 @@ def draw_filter(path: Path, explanation: Mapping[str, Any]) -> None:
     ]
     labels.append("no history")
     names = [
-        f"{label}\n{shorten(name_item(item), 16)}"
+        f"{'target' if label == 'T' else label}\n{shorten(name_item(item), 16)}"
         for label, item in zip(
             label_candidates(explanation), explanation["candidates"], strict=True
         )
@@ -141,7 +141,7 @@ def draw_filter(path: Path, explanation: Mapping[str, Any]) -> None:
         for tick, entry in zip(panels[0].get_yticklabels(), history, strict=False):
             tick.set_color(COLORS[1] if entry["service"] == "search" else "black")
         figure.colorbar(
-            image, ax=list(panels), label="share of the candidate's attention", pad=0.02
+            image, ax=list(panels), label="share of the view (columns add up to 1)", pad=0.02
         )
         task = "search" if explanation["task"] == "search" else "recommendation"
         who = f"Soft filter for user {explanation['user']} ({task}, {explanation['part']})"

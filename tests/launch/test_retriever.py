@@ -3,17 +3,26 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
+import jax
 import numpy as np
 import pytest
+from ml_collections import ConfigDict
 
 from common.data.folder import load_dataset
+from common.data.timeline import build_timeline
+from common.data.view import View
 from common.ranking.ranks import read_ranks
 from common.ranking.results import read_results
+from common.training.mesh import make_mesh
+from common.training.task import Retriever, Task
 from launch import main as train_command
 from launch.command import run_command
+from launch.config import claim_workdir, load_config
+from launch.retriever import attach_retriever
 
-KNN = "baselines_jax/configs/item_knn_demo.py"
+KNN = str(Path(__file__).resolve().parents[2] / "baselines_jax/configs/item_knn_demo.py")
 
 
 @pytest.fixture
@@ -65,23 +74,29 @@ def test_the_run_of_lcr_finds_and_gensr_ranks(gensr, finished, evaluate):
     assert "  20 items found by lightgcn, ranked again; recall of the target 0." in out
 
 
-def test_a_run_with_other_rows_ranks_all_of_ours(finished, evaluate, tiny, tmp_path):
-    """Item kNN has nothing to train, and this one wants more history than most rows have."""
-    other = tmp_path / "knn"
-    flags = [
-        f"--config={KNN}", f"--config.data.path={tiny}", f"--workdir={other}",
-        "--config.data.min_history=8", "--notensorboard",
-    ]  # fmt: skip
-    assert train_command.main(flags) == 0
-    theirs = read_ranks(other / "ranks.parquet")["rec", "full"]
-    code, _, error, workdir = evaluate(f"--config.retriever={other}", "--config.eval.retrieve=15")
-    assert code == 0, error
-    ours = read_ranks(workdir / "ranks.parquet")["rec", "full"]
-    rows = load_dataset(tiny).rows["rec", "test"]
-    assert len(theirs.row) < len(ours.row) == len(rows)
-    told = read_results(workdir / "results.json")["protocol"]["retrieved"]["rec/full"]
-    assert (told["by"], told["count"], told["run"]) == ("item_knn", 15, str(other))
-    assert "step" not in told
+def test_a_method_without_training_brings_its_own_view(tiny, tmp_path):
+    """Item kNN; that all rows are ranked whatever its min_history is a test of the evaluator."""
+    dataset = load_dataset(tiny)
+    timeline = build_timeline(dataset.rec, dataset.search, dataset.n_users, dataset.history_order)
+    knn = load_config(KNN)
+    knn.data.path, knn.data.min_history = str(tiny), 8
+    claim_workdir(tmp_path, knn, dataset.sha256)
+    (tmp_path / "results.json").write_text("{}")
+    config = ConfigDict({"retriever": str(tmp_path), "eval": {"retrieve": 15}})
+    first = Retriever("first", lambda *_: None, 20)
+    task = Task(
+        name="slow", tasks=("rec", "search"), view=View(), init=lambda *_: ({}, {}), stages=(),
+        score=lambda *_: None, retrievers={"rec": first, "search": first},
+    )  # fmt: skip
+    mesh = make_mesh(jax.devices()[:1])
+    found = attach_retriever(config, task, dataset, timeline, mesh).retrievers
+    assert found["search"] is first
+    assert (found["rec"].name, found["rec"].count) == ("item_knn", 15)
+    assert found["rec"].origin == {"run": str(tmp_path)}
+    assert found["rec"].other.view.min_history == 8
+    assert found["rec"].other.constants["items"].shape[0] == dataset.n_items + 1
+    config.retriever = ""
+    assert attach_retriever(config, task, dataset, timeline, mesh) is task
 
 
 def test_what_cannot_retrieve_is_refused(gensr, finished, evaluate, tiny, tmp_path):
