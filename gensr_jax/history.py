@@ -19,6 +19,14 @@ def join_history(batch: Mapping[str, jax.Array], length: int) -> jax.Array:
     their stored order. The target's own moment is not in the batch, so it is not in here.
     Source: the paper's H_u, items clicked in search and in recommendation in time order.
     """
+    return order_history(batch, length)[0]
+
+
+def order_history(batch: Mapping[str, jax.Array], length: int) -> tuple[jax.Array, jax.Array]:
+    """`join_history`, and where each item stands in the batch: int32 [B, N], -1 in pads.
+
+    A place p < M is slot p of `rec_item`; M + s * P + c is click c of search slot s.
+    """
     rec, clicks = batch["rec_item"], batch["search_click"]
     rows, _, per_search = clicks.shape
     order = batch["order"].astype(jnp.int32)
@@ -29,4 +37,6 @@ def join_history(batch: Mapping[str, jax.Array], length: int) -> jax.Array:
     last = order.shape[1] * per_search + per_search  # beyond every real event
     newest = jnp.argsort(jnp.where(items != 0, rank, last), axis=1, stable=True)[:, :length]
     joined = jnp.take_along_axis(items, newest, axis=1)
-    return jnp.pad(joined, ((0, 0), (0, max(0, length - joined.shape[1]))))
+    place = jnp.where(joined != 0, newest.astype(jnp.int32), -1)
+    pads = ((0, 0), (0, max(0, length - joined.shape[1])))
+    return jnp.pad(joined, pads), jnp.pad(place, pads, constant_values=-1)

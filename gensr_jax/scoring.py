@@ -12,6 +12,7 @@ import jax
 import jax.numpy as jnp
 
 from common.data.view import candidate_items
+from gensr_jax.history import order_history
 from gensr_jax.model import GenSR, Histories
 from gensr_jax.tune import answer_difference
 
@@ -77,7 +78,8 @@ def explain_filter(
     """Soft filter weights of each candidate over the joint history, newest first.
 
     Returns `alpha_cf` and `alpha_semantic`, float32 [B, C, N + 1] (entry 0 = no history; tokens of
-    an item added up), without the views that are off.
+    an item added up), without the views that are off; and `history_place` int32 [B, N], where in
+    the batch the items are, as `order_history` says.
     """
     candidates = candidate_items(batch)
 
@@ -87,4 +89,5 @@ def explain_filter(
         return model.weights_per_item(soft.weights)
 
     weights = module.apply({"params": params}, method=run)
-    return {f"alpha_{name}": alpha for name, alpha in weights.items()}
+    _, place = order_history(batch, module.settings.history_length)
+    return {"history_place": place} | {f"alpha_{name}": w for name, w in weights.items()}

@@ -77,9 +77,10 @@ def make_task(
     retrieved: items of the catalogue that LightGCN finds and the model ranks again; 0 = none, and
         there are none where LightGCN is not trained
     """
-    retriever = None
+    retrievers = {}
     if retrieved and collaborative.stage is not None:
-        retriever = Retriever(retrieve, retrieved)
+        found = Retriever("lightgcn", retrieve, retrieved)
+        retrievers = {"rec": found, "search": found}
     module = GenSR(model)
     count, length = 1 + view.negatives, texts.prompt_tok.shape[1]
     optimizer = replace(
@@ -112,7 +113,7 @@ def make_task(
         stages=(stage,) if collaborative.stage is None else (collaborative.stage, stage),
         score=partial(_score, module, texts.rec_length),
         explain=partial(_explain, module),
-        retriever=retriever,
+        retrievers=retrievers,
     )
 
 
@@ -187,5 +188,5 @@ def _score(module: GenSR, rec_length: int, params: Any, constants: Any, batch: A
 
 
 def _explain(module: GenSR, params: Any, constants: Any, batch: Any) -> dict[str, jax.Array]:
-    """`alpha_cf` and `alpha_semantic` float32 [B, C, N + 1], of `candidate_items` in order."""
+    """What `explain_filter` returns, of `candidate_items` in order."""
     return explain_filter(module, params["model"], constants, batch)

@@ -123,7 +123,7 @@ def _train_an_epoch(values: flags.FlagValues, dataset: Dataset) -> tuple[float, 
     from common.training.loop import train
     from common.training.mesh import make_mesh
     from common.training.settings import TrainSettings
-    from launch.run import build_task
+    from launch.methods import build_task
     from lcr_jax.configs import demo
 
     config = demo.get_config()

@@ -15,6 +15,8 @@ from common.errors import InputError
 
 # Keys that do not change a run's numbers: a run may go on with other values.
 FREE_KEYS = ("data.path", "train.log_every_steps", "train.checkpoint_every_steps")
+# Keys that a finished run may be evaluated with again, with other values.
+EVALUATION_KEYS = ("retriever", "eval.retrieve")
 
 
 def load_config(argument: str) -> ConfigDict:
@@ -109,9 +111,12 @@ def flatten(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
     return flat
 
 
-def check_workdir(workdir: Path, config: ConfigDict, dataset_sha256: str) -> bool:
+def check_workdir(
+    workdir: Path, config: ConfigDict, dataset_sha256: str, evaluates: bool = False
+) -> bool:
     """Whether a workdir holds this very run already; False where it holds none.
 
+    evaluates: nothing is trained, so `EVALUATION_KEYS` may differ
     Raises InputError naming every difference when it holds another run.
     """
     path = workdir / "config.json"
@@ -123,10 +128,11 @@ def check_workdir(workdir: Path, config: ConfigDict, dataset_sha256: str) -> boo
     except (ValueError, KeyError, TypeError) as fault:
         raise InputError(f"{path}: not readable ({fault}); use another --workdir") from None
     old, new = flatten(theirs), flatten(_as_json(config))
+    free = FREE_KEYS + EVALUATION_KEYS if evaluates else FREE_KEYS
     differences = [
         f"config.{key} is {old.get(key, 'absent')!r} there and {new.get(key, 'absent')!r} here"
         for key in sorted(old.keys() | new.keys())
-        if key not in FREE_KEYS and old.get(key) != new.get(key)
+        if key not in free and old.get(key) != new.get(key)
     ]
     if dataset != dataset_sha256:
         differences.append(f"the dataset is {dataset[:12]} there and {dataset_sha256[:12]} here")

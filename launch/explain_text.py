@@ -1,11 +1,11 @@
-"""An explanation as text, at most 100 columns wide."""
+"""An explanation as text, at most 100 columns wide: what all have in common, and LCR's."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-_WIDTH = 100
+WIDTH = 100
 
 
 def format_explanation(explanation: Mapping[str, Any]) -> str:
@@ -35,17 +35,38 @@ def say_target(explanation: Mapping[str, Any], width: int) -> str:
     return start + shorten(name_item(target), max(width - len(start + end), 8)) + end
 
 
-def _lines(explanation: Mapping[str, Any]) -> Iterator[str]:
-    data, searches = explanation["dataset"], explanation["searches"]
-    yield (
-        f"user {explanation['user']} (#{explanation['user_number']})  {data['name']}, "
-        f"{explanation['split']}, part {explanation['part']}  method {explanation['method']}"
+def say_who(explanation: Mapping[str, Any]) -> str:
+    """The user, the data and the method."""
+    return (
+        f"user {explanation['user']} (#{explanation['user_number']})  "
+        f"{explanation['dataset']['name']}, {explanation['split']}, part {explanation['part']}  "
+        f"method {explanation['method']}"
     )
-    yield say_target(explanation, _WIDTH)
+
+
+def list_recommended(explanation: Mapping[str, Any]) -> Iterator[str]:
+    """The recommended items, the target marked."""
+    target, found = explanation["target"], explanation.get("found")
+    yield f"recommended: top {len(explanation['recommendations'])}" + (
+        "" if found is None else f" (in brackets the place that {found['by']} gives it)"
+    )
+    for item in explanation["recommendations"]:
+        mark = "*" if target is not None and item["item"] == target["item"] else " "
+        place = "" if found is None else f"{'[' + str(item['found_rank']) + ']':>6}  "
+        title = shorten(name_item(item), WIDTH - 20 - len(place))
+        yield f" {mark}{item['rank']:>3}  {item['score']:>9.4f}  {place}{title}"
+    if target is not None:
+        yield "  (* = the true target)"
+
+
+def _lines(explanation: Mapping[str, Any]) -> Iterator[str]:
+    searches = explanation["searches"]
+    yield say_who(explanation)
+    yield say_target(explanation, WIDTH)
     yield ""
     yield f"history: {len(explanation['history'])} event(s) that the model reads, oldest first"
     for event in explanation["history"]:
-        yield f"  {event['time']:<16}  {shorten(name_item(event), _WIDTH - 20)}"
+        yield f"  {event['time']:<16}  {shorten(name_item(event), WIDTH - 20)}"
     yield ""
     yield from (
         _search_lines(explanation)
@@ -53,14 +74,7 @@ def _lines(explanation: Mapping[str, Any]) -> Iterator[str]:
         else ["searches: none before this moment; the model has its history alone"]
     )
     yield ""
-    yield f"recommended: top {len(explanation['recommendations'])}"
-    target = explanation["target"]
-    for item in explanation["recommendations"]:
-        mark = "*" if target is not None and item["item"] == target["item"] else " "
-        title = shorten(name_item(item), _WIDTH - 20)
-        yield f" {mark}{item['rank']:>3}  {item['score']:>9.4f}  {title}"
-    if target is not None:
-        yield "  (* = the true target)"
+    yield from list_recommended(explanation)
 
 
 def _search_lines(explanation: Mapping[str, Any]) -> Iterator[str]:
@@ -70,7 +84,7 @@ def _search_lines(explanation: Mapping[str, Any]) -> Iterator[str]:
     yield f"searches and their evidence per reasoning step, newest first{made_up}"
     shown = min(steps, 6)  # of more steps, the first ones; the JSON has all
     columns = "".join(f"{f'r{k + 1}':>6}" for k in range(shown)) + f"{'mean':>7}"
-    room = _WIDTH - len(columns) - 9
+    room = WIDTH - len(columns) - 9
     yield f"  {'age':<6} {'query  > clicked':<{room}}{columns}"
     for search in reversed(searches):
         clicked = ", ".join(name_item(item) for item in search["clicked"])

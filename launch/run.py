@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
-import difflib
-import importlib
 import os
 import signal
 import sys
@@ -15,7 +12,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from common.data.batches import Batch, evaluation_source, training_source
+from common.data.batches import training_source
 from common.data.dataset import Dataset
 from common.data.folder import load_dataset
 from common.data.sequences import sequence_source
@@ -36,14 +33,9 @@ from common.training.step import init_params, place_key
 from common.training.task import Constants, Params, Stage, Task
 from launch.config import check_workdir, claim_workdir
 from launch.evidence import weigh_evidence
+from launch.methods import build_task, take_batch
+from launch.retriever import attach_retriever
 from launch.validation import open_validators
-
-METHODS = {
-    "lcr": "lcr_jax",
-    "gensr": "gensr_jax",
-    "sasrec": "baselines_jax",
-    "item_knn": "baselines_jax",
-}
 
 
 def run_method(
@@ -63,11 +55,12 @@ def run_method(
     task = build_task(config, dataset)
     if mode == "evaluate" and not (workdir / "config.json").exists():
         raise InputError(f"{workdir}: no run to evaluate; train first, or give another --workdir")
-    check_workdir(workdir, config, dataset.sha256)
+    check_workdir(workdir, config, dataset.sha256, evaluates=mode == "evaluate")
     timeline = build_timeline(dataset.rec, dataset.search, dataset.n_users, dataset.history_order)
     for served in task.tasks:  # nothing to rank: better known now than after training
         choose_rows(dataset, timeline, served, "test", task.view.min_history)
     mesh = make_mesh(jax.devices()[:1])
+    task = attach_retriever(config, task, dataset, timeline, mesh)
     fingerprint = {"method": config.method, "dataset": dataset.sha256, "split": dataset.split}
     trained_rate = None
     if not task.stages:
@@ -133,14 +126,6 @@ def run_method(
     return 1 if strict and find_problems(results) else 0
 
 
-def take_batch(task: Task, dataset: Dataset, timeline: Timeline) -> Batch:
-    """A small batch of the task's view, for shapes."""
-    served = task.tasks[0]
-    view = dataclasses.replace(task.view, task=served)
-    rows = dataset.rows[served, "test"][:1]
-    return evaluation_source(dataset, timeline, view, rows, 2)[0]
-
-
 def evaluate_method(
     config: Any,
     task: Task,
@@ -169,7 +154,7 @@ def evaluate_method(
                 timeline,
                 served,
                 choose_rows(dataset, timeline, served, "test", task.view.min_history),
-                full=any(protocol == FULL for _, protocol in evaluation.ranks),
+                full=(served, FULL) in evaluation.ranks,
                 filter_seen=config.eval.filter_seen,
                 seed=config.seed,
             )
@@ -196,16 +181,6 @@ def evaluate_method(
     write_ranks(workdir / "ranks.parquet", evaluation.ranks)
     write_results(workdir / "results.json", results)
     return results
-
-
-def build_task(config: Any, dataset: Dataset) -> Task:
-    """The task of the method that the configuration names. Raises InputError."""
-    if config.method not in METHODS:
-        near = difflib.get_close_matches(config.method, METHODS, 1) or list(METHODS)
-        raise InputError(f"config.method: no method {config.method!r}; did you mean {near[0]}?")
-    build = importlib.import_module(METHODS[config.method]).build
-    task: Task = build(config, dataset)
-    return task
 
 
 def describe(task: Task, dataset: Dataset, workdir: Path) -> str:

@@ -21,7 +21,8 @@ from common.ranking.protocols import FULL, EditBatch, make_evaluator
 from common.ranking.ranks import RankTable
 from common.training.mesh import make_mesh, put_batch
 from common.training.task import Task
-from launch.run import build_task, use_compilation_cache
+from launch.methods import build_task
+from launch.run import use_compilation_cache
 from launch.trained import RunFolder, Trained, load_model, open_runs
 
 Columns = dict[str, np.ndarray]  # name -> float64 [n]

@@ -23,8 +23,8 @@ from common.errors import InputError
 from common.ranking.intervals import compare_columns
 from common.ranking.metrics import metrics_from_ranks
 from launch.evidence import make_weigher
+from launch.methods import build_task
 from launch.pictures import COLORS, open_figure, plain
-from launch.run import build_task
 from launch.study_measures import (
     Columns,
     Measured,

@@ -21,8 +21,8 @@ from common.ranking.metrics import metrics_from_ranks
 from common.ranking.ranks import RankTable
 from launch.compare import read_run
 from launch.evidence import weigh_evidence
+from launch.methods import METHODS
 from launch.pictures import COLORS, open_figure, plain
-from launch.run import METHODS
 from launch.study_measures import (
     Measured,
     Request,

@@ -20,7 +20,7 @@ from common.training.restore import load_trained
 from common.training.step import init_params, place_key
 from common.training.task import Constants, Params, Task
 from launch.config import flatten
-from launch.run import METHODS, take_batch
+from launch.methods import METHODS, take_batch
 from launch.workdirs import match_workdirs
 
 
@@ -44,20 +44,27 @@ class Trained(NamedTuple):
 def load_model(
     task: Task, workdir: Path, seed: int, dataset: Dataset, timeline: Timeline, mesh: Mesh
 ) -> Trained:
-    """The best parameters of a run.
+    """The best parameters of a run. As `load_best`, without the step."""
+    return load_best(task, workdir, seed, dataset, timeline, mesh)[0]
+
+
+def load_best(
+    task: Task, workdir: Path, seed: int, dataset: Dataset, timeline: Timeline, mesh: Mesh
+) -> tuple[Trained, int | None]:
+    """The best parameters of a run, and the step that made them (None = nothing was trained).
 
     task: as it was trained, or with other history lengths
     seed: the run's
     Raises InputError where there is no checkpoint that fits.
     """
     batch = take_batch(task, dataset, timeline)
-    if not task.stages:  # nothing was trained: what `init` makes is the model
+    if not task.stages:  # what `init` makes is the model
         params, constants = init_params(
             task, place_key(seed, "init", mesh), put_batch(mesh, batch), mesh
         )
-    else:
-        params, constants, _ = load_trained(task, batch, workdir, seed, mesh)
-    return Trained(task, params, constants)
+        return Trained(task, params, constants), None
+    params, constants, progress = load_trained(task, batch, workdir, seed, mesh)
+    return Trained(task, params, constants), progress.global_step
 
 
 def parse_runs(text: str) -> list[tuple[str, Path]]:

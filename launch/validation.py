@@ -11,9 +11,10 @@ from common.data.dataset import Dataset
 from common.data.timeline import Timeline
 from common.errors import InputError
 from common.ranking.metrics import METRICS
+from common.ranking.plans import FULL
 from common.ranking.protocols import Validator, make_validator
 from common.training.mesh import put_batch
-from common.training.task import Stage, Task, judge_as
+from common.training.task import Stage, Task, judge_as, ranks_catalogue
 
 
 def open_validators(
@@ -58,6 +59,13 @@ def choose_protocols(task: Task, stages: Sequence[Stage]) -> list[str]:
             known = [f"{served}/{protocol}/{name}" for served in task.tasks for name in METRICS]
             raise InputError(
                 f"config.train.metric: no metric {metric!r}; use one of {', '.join(known)}"
+            )
+        if protocol == FULL and not all(
+            ranks_catalogue(task, name) for name in (task.tasks if served == "mean" else (served,))
+        ):
+            raise InputError(
+                f"config.train.metric: no metric {metric!r}: nothing ranks the whole catalogue; "
+                "judge by a stored list"
             )
         protocols.add(protocol)
     return sorted(protocols)

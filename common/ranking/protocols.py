@@ -4,14 +4,14 @@ Protocols: each stored candidate list ("uniform99", "popularity99", "bm25_99") a
 whole catalogue. One compiled call per batch scores all of them. Host batches are built once and
 ranked again at each call, so evaluating every epoch neither gathers nor compiles anew.
 
-Shapes: [B] batch  [n] ranked rows  [F] filtered items per row
+Shapes: [B] batch  [n] ranked rows
 """
 
 from __future__ import annotations
 
-import dataclasses
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from types import MappingProxyType
 from typing import Any, NamedTuple, Protocol
 
@@ -19,20 +19,25 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from common.data.batches import evaluation_source
 from common.data.dataset import Dataset
 from common.data.timeline import Timeline
 from common.data.view import HOST_FIELDS
 from common.errors import InputError
 from common.ranking.catalogue import CHUNK_BYTES, Counts, count_catalogue, split_catalogue
 from common.ranking.metrics import mean_metrics
+from common.ranking.plans import FULL, Plan, describe_plans, make_plan
 from common.ranking.ranks import Ranks, RankTable, count_ranks, rank_table
-from common.ranking.rerank import Reranked, measure_recall, rerank_catalogue
-from common.ranking.rows import RankedRows, choose_rows
-from common.ranking.seen import find_seen, pad_seen
-from common.training.task import Batch, Constants, Params, Task
+from common.ranking.rerank import (
+    Reranked,
+    bind_finder,
+    make_shortlist,
+    measure_recall,
+    rerank_catalogue,
+)
+from common.ranking.rows import choose_rows
+from common.training.task import Batch, Constants, Params, Task, ranks_catalogue
 
-FULL, RETRIEVER = "full", "retriever"
+RETRIEVER = "retriever"
 
 
 class Evaluation(NamedTuple):
@@ -45,18 +50,8 @@ class Evaluation(NamedTuple):
     details: dict[str, Any]
     lists_per_second: float  # ranked (task, protocol, row) lists, without compilation
     # By a retriever alone, ("rec", "full") -> ranks, where "full" is ranked again by the method;
-    # details["retrieved"] then has {"rec/full": {"count": items, "recall": share of positives}}.
+    # details["retrieved"] then has what `measure_recall` says.
     retriever: Ranks = MappingProxyType({})
-
-
-class _Plan(NamedTuple):
-    """Everything of one task that does not depend on the parameters."""
-
-    ranked: RankedRows
-    batches: list[dict[str, np.ndarray]]  # with "seen" int32 [B, F] where `full` is ranked
-    columns: dict[str, slice]  # protocol -> its negatives in batch["negatives"]
-    full: bool
-    mean_size: float  # of the full ranking
 
 
 EditBatch = Callable[[dict[str, np.ndarray]], dict[str, np.ndarray]]
@@ -110,12 +105,11 @@ def make_evaluator(
     # A product with one row takes another route on CPU and rounds differently.
     batch_size = max(batch_size, 2)
     score_all = task.score_catalogue
-    can_full = score_all is not None or task.retriever is not None
-    plans: dict[str, _Plan] = {}
+    plans: dict[str, Plan] = {}
     for name in task.tasks:
         ranked = choose_rows(dataset, timeline, name, part, task.view.min_history, protocols)
-        full = can_full and (protocols is None or FULL in protocols)
-        plans[name] = _plan(
+        full = ranks_catalogue(task, name) and (protocols is None or FULL in protocols)
+        plans[name] = make_plan(
             task,
             dataset,
             timeline,
@@ -125,7 +119,7 @@ def make_evaluator(
             batch_size=batch_size,
             filter_seen=filter_seen,
         )
-    known = {FULL} if can_full else set()
+    known = {FULL for name in task.tasks if ranks_catalogue(task, name)}
     known |= {name for plan in plans.values() for name in plan.columns}
     missing = sorted(set(known if protocols is None else protocols) - known)
     if missing or not known:
@@ -136,10 +130,12 @@ def make_evaluator(
 
     items = split_catalogue(dataset.n_items, batch_size, chunk_bytes)
 
-    @jax.jit
+    @partial(jax.jit, static_argnums=0)
     def rank_batch(
-        params: Params, constants: Constants, batch: Batch
+        served: str, params: Params, constants: Constants, batch: Batch, other: Any
     ) -> tuple[jax.Array | None, Counts | Reranked | None]:
+        # served: whose retriever, "" = no matter; other: params, constants and batch of a
+        # retriever that is another model. They are arguments: a constant would be compiled in.
         batch = dict(batch)
         seen = batch.pop("seen", None)
         scores: jax.Array | None = None
@@ -148,7 +144,17 @@ def make_evaluator(
             if batch["negatives"].shape[1]:
                 scores = task.score(params, constants, batch).astype(jnp.float32)
             if seen is not None and score_all is None:
-                counts = rerank_catalogue(task, params, constants, batch, seen, items)
+                shortlist = make_shortlist(
+                    bind_finder(task.retrievers[served], params, constants, batch, other),
+                    lambda negatives: task.score(
+                        params, constants, {**batch, "negatives": negatives}
+                    ),
+                    task.retrievers[served].count,
+                    batch["target"],
+                    seen,
+                    items,
+                )
+                counts = rerank_catalogue(shortlist, batch["target"])
             elif seen is not None and score_all is not None:
                 counts = count_catalogue(
                     lambda chunk: score_all(params, constants, batch, chunk),
@@ -158,28 +164,42 @@ def make_evaluator(
                 )
         return scores, counts
 
-    details = _describe(plans, part, timeline.history_order, filter_seen, task.view.min_history)
+    def launch(name: str, params: Params, constants: Constants, batch: Any, beside: Any) -> Any:
+        found = None
+        if beside is not None:
+            model = task.retrievers[name].other
+            assert model is not None
+            found = (model.params, model.constants, put_batch(beside))
+        served = name if "seen" in batch and score_all is None else ""
+        return rank_batch(served, params, constants, put_batch(batch), found)
+
+    details = describe_plans(
+        plans, part, timeline.history_order, filter_seen, task.view.min_history
+    )
     compiled: set[tuple[str, Any]] = set()
 
     def evaluate_all(
         params: Params, constants: Constants, edit_batch: EditBatch | None = None
     ) -> Evaluation:
+        edit = edit_batch or (lambda batch: batch)
         edited = {
-            name: [edit_batch(batch) for batch in plan.batches] if edit_batch else plan.batches
+            name: [
+                (edit(batch), None if beside is None else edit(beside))
+                for batch, beside in zip(plan.batches, plan.others, strict=True)
+            ]
             for name, plan in plans.items()
         }
-        for name, batches in edited.items():  # compile outside of the timed part
-            for batch in batches:
+        for name, pairs in edited.items():  # compile outside of the timed part
+            for batch, beside in pairs:
                 shape = (name, tuple(array.shape for array in batch.values()))
                 if shape not in compiled:
-                    jax.block_until_ready(rank_batch(params, constants, put_batch(batch)))
+                    jax.block_until_ready(launch(name, params, constants, batch, beside))
                     compiled.add(shape)
         started = time.perf_counter()
         ranks: dict[tuple[str, str], RankTable] = {}
         for name, plan in plans.items():
-            outputs = _run_ahead(
-                lambda batch: rank_batch(params, constants, put_batch(batch)), edited[name]
-            )
+            run = partial(launch, name, params, constants)
+            outputs = _run_ahead(run, edited[name])
             ranks.update(_collect(name, plan, outputs))
         seconds = time.perf_counter() - started
         found = {
@@ -188,60 +208,24 @@ def make_evaluator(
             if (name, RETRIEVER) in ranks
         }
         lists = sum(len(table.row) for table in ranks.values())
-        recall = {"retrieved": measure_recall(task, found)} if found else {}
+        recall = {"retrieved": measure_recall(task.retrievers, found)} if found else {}
         return Evaluation(ranks, details | recall, lists / seconds, found)
 
     return evaluate_all
 
 
-def _plan(
-    task: Task,
-    dataset: Dataset,
-    timeline: Timeline,
-    name: str,
-    ranked: RankedRows,
-    full: bool,
-    *,
-    batch_size: int,
-    filter_seen: str,
-) -> _Plan:
-    """Builds the host batches of one task."""
-    columns, begin = {}, 0
-    for protocol, stored in ranked.lists.items():
-        columns[protocol] = slice(begin, begin + stored.items.shape[1] - 1)
-        begin = columns[protocol].stop
-    # Candidates come in multiples of 8, filled up with the target: measured on CPU, the columns
-    # beyond are multiplied in another order, and equal items would no longer tie to the last bit.
-    filler = np.repeat(ranked.targets[:, None], -(begin + 1) % 8 if begin else 0, axis=1)
-    negatives = np.concatenate(
-        [stored.items[:, 1:] for stored in ranked.lists.values()] + [filler], axis=1
-    )
-    view = dataclasses.replace(task.view, task=name)
-    source = evaluation_source(dataset, timeline, view, ranked.rows, batch_size, negatives)
-    batches = [dict(source[index]) for index in range(len(source))]
-    mean_size = 0.0
-    if full:
-        seen = find_seen(dataset, timeline, name, ranked.rows, filter_seen)
-        mean_size = dataset.n_items - len(seen.items) / len(ranked.rows)
-        for index, batch in enumerate(batches):
-            begin = index * batch_size
-            end = min(begin + batch_size, len(ranked.rows))
-            batch["seen"] = pad_seen(seen, begin, end, batch_size)
-    return _Plan(ranked, batches, columns, full, mean_size)
-
-
-def _run_ahead(run: Callable[[Any], Any], batches: Sequence[Any]) -> Iterator[Any]:
+def _run_ahead(run: Callable[..., Any], batches: Sequence[tuple[Any, Any]]) -> Iterator[Any]:
     """Results in order; the next batch is already on its way while the host reads the last."""
     ahead: Any = None
-    for batch in batches:
-        behind, ahead = ahead, run(batch)
+    for pair in batches:
+        behind, ahead = ahead, run(*pair)
         if behind is not None:
             yield jax.device_get(behind)
     yield jax.device_get(ahead)
 
 
 def _collect(
-    name: str, plan: _Plan, outputs: Iterator[tuple[np.ndarray | None, Counts | Reranked | None]]
+    name: str, plan: Plan, outputs: Iterator[tuple[np.ndarray | None, Counts | Reranked | None]]
 ) -> dict[tuple[str, str], RankTable]:
     """Turns the outputs of all batches of a task into one rank table per protocol."""
     counts: dict[str, list[tuple[Any, Any]]] = {FULL: []} if plan.full else {}
@@ -282,28 +266,6 @@ def _no_number(task: str, row: int, item: int) -> FloatingPointError:
         f"{task}.parquet, row {int(row) + 1}: the score of item {int(item)} is not finite; look "
         f"for a diverged loss, or a division or logarithm of zero in the model"
     )
-
-
-def _describe(
-    plans: Mapping[str, _Plan], part: str, history_order: str, filter_seen: str, min_history: int
-) -> dict[str, Any]:
-    """The protocol as result files carry it."""
-    candidates, sizes = {}, {}
-    for task, plan in plans.items():
-        if plan.full:
-            sizes[f"{task}/{FULL}"] = plan.mean_size
-        for name, stored in plan.ranked.lists.items():
-            candidates[f"{task}/{name}"] = stored.sha256
-            sizes[f"{task}/{name}"] = float(stored.items.shape[1])
-    return {
-        "part": part,
-        "history_order": history_order,
-        "filter_seen": filter_seen,
-        "min_history": min_history,
-        "rows": {task: len(plan.ranked.rows) for task, plan in plans.items()},
-        "candidates": candidates,
-        "sizes": sizes,
-    }
 
 
 def evaluate(

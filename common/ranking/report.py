@@ -88,8 +88,16 @@ def _protocol_lines(results: Mapping[str, Any]) -> Iterator[str]:
 
 def _table_lines(results: Mapping[str, Any], task: str, protocol: str) -> Iterator[str]:
     """The model beside the sanity baselines."""
-    rows = results.get("protocol", {}).get("rows", {}).get(task)
+    details = results.get("protocol", {})
+    rows = details.get("rows", {}).get(task)
     yield f"{task} / {protocol}" + ("" if rows is None else f"  ({rows:,} rows)")
+    found = details.get("retrieved", {}).get(f"{task}/{protocol}")
+    if found is not None:
+        step = f" (step {found['step']:,})" if "step" in found else ""
+        yield (
+            f"  {found['count']:,} items found by {found.get('by', 'a retriever')}{step}, ranked "
+            f"again; recall of the target {found['recall']:.4f}"
+        )
     head = "".join(f"{name:>{_WIDE if name in _WITH_BOUNDS else _PLAIN}}" for name in _COLUMNS)
     yield f"  {'':<{_NAME}}{head}"
     systems = {results.get("method", "model"): results["tasks"]}

@@ -8,8 +8,8 @@ Shapes: [B] batch  [F] filtered items per row  [I] items of a chunk  [K] chunks 
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import NamedTuple
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -19,7 +19,17 @@ from jax import lax
 from common.ranking.catalogue import Counts, count_catalogue, score_chunk
 from common.ranking.metrics import metrics_from_ranks
 from common.ranking.ranks import Ranks
-from common.training.task import Batch, Constants, Params, Task
+from common.training.task import Batch, Constants, Params, Retriever
+
+
+class Shortlist(NamedTuple):
+    """What a retriever has found for each row, with the method's scores."""
+
+    items: jax.Array  # int32 [B, R], best of the retriever first; 0 where fewer are left
+    scores: jax.Array  # float32 [B, R], by the method; of no use where the item is 0
+    own: jax.Array  # float32 [B], the positive's, retrieved or not
+    first: Counts  # all items by the retriever
+    broken: jax.Array  # int32 [B], an item whose score by the method is not finite; 0 = none
 
 
 class Reranked(NamedTuple):
@@ -29,66 +39,91 @@ class Reranked(NamedTuple):
     retriever: Counts  # all items by the retriever
 
 
-def rerank_catalogue(
-    task: Task,
+def bind_finder(
+    retriever: Retriever,
     params: Params,
     constants: Constants,
     batch: Batch,
+    other: tuple[Params, Constants, Batch] | None,
+) -> Callable[[jax.Array], jax.Array]:
+    """The retriever's scores [B, I] of items int32 [I], for the rows of a batch.
+
+    params, constants, batch: the task's; other: those of a retriever that is another model
+    """
+    model = (params, constants, batch) if other is None else other
+    return lambda items: retriever.score_catalogue(*model, items)
+
+
+def make_shortlist(
+    find: Callable[[jax.Array], jax.Array],
+    score: Callable[[jax.Array], jax.Array],
+    count: int,
+    target: jax.Array,
     seen: jax.Array,
     items: np.ndarray,
-) -> Reranked:
-    """Ranks the positive of each row among the items that the task's retriever finds.
+) -> Shortlist:
+    """Retrieves R items for each row and scores them, and the positive, with the method.
 
-    seen:  int32 [B, F], items left out of each row: distinct, without the target, 0 pads
-    items: int32 [K, I] as from `split_catalogue`
-    The positive is retrieved like any other item, by its score. If it is not, its rank is the
-    retriever's, and at least one behind the retrieved items, even where it ties with the last.
+    find:   int32 [I] items -> [B, I], the retriever's scores
+    score:  negatives int32 [B, n] -> [B, 1 + n], the method's scores, the positive's first
+    count:  R, or all items where there are fewer
+    target: int32 [B]; the positive is retrieved like any other item, by its score
+    seen:   int32 [B, F], items left out of each row: distinct, without the target, 0 pads
+    items:  int32 [K, I] as from `split_catalogue`
     """
-    assert task.retriever is not None
-    score_all = task.retriever.score_catalogue
-    count = min(task.retriever.count, int((items > 0).sum()))
-    target = batch["target"][:, None]
-
-    def score(chunk: jax.Array) -> jax.Array:
-        return score_all(params, constants, batch, chunk)
-
-    first = count_catalogue(score, batch["target"], seen, items)
-    top = find_top(score, seen, items, count)
-    others = (top > 0) & (top != target)
-    # As in `protocols`: multiples of 8 candidates, filled up with the target, keep ties exact.
-    filler = jnp.repeat(target, -(count + 1) % 8, axis=1)
-    negatives = jnp.concatenate([jnp.where(others, top, target), filler], axis=1)
-    scores = task.score(params, constants, {**batch, "negatives": negatives}).astype(jnp.float32)
-    own, rest = scores[:, :1], scores[:, 1 : 1 + count]
-    greater = jnp.sum(others & (rest > own), axis=1, dtype=jnp.int32)
-    equal = jnp.sum(others & (rest == own), axis=1, dtype=jnp.int32)
-    candidates = jnp.concatenate([target, negatives], axis=1)
+    count = min(count, int((items > 0).sum()))
+    first = count_catalogue(find, target, seen, items)
+    top = find_top(find, seen, items, count)
+    own = target[:, None]
+    # As in `plans`: multiples of 8 candidates, filled up with the target, keep ties exact.
+    filler = jnp.repeat(own, -(count + 1) % 8, axis=1)
+    negatives = jnp.concatenate([jnp.where(top > 0, top, own), filler], axis=1)
+    scores = score(negatives).astype(jnp.float32)
+    candidates = jnp.concatenate([own, negatives], axis=1)
     broken = jnp.max(jnp.where(jnp.isfinite(scores), 0, candidates), axis=1)
+    return Shortlist(top, scores[:, 1 : 1 + count], scores[:, 0], first, broken)
 
-    found = (top == target).any(axis=1)
+
+def rerank_catalogue(shortlist: Shortlist, target: jax.Array) -> Reranked:
+    """Ranks the positive of each row, int32 [B], among the items of a shortlist.
+
+    If it was not retrieved, its rank is the retriever's, and at least one behind the retrieved
+    items, even where it ties with the last.
+    """
+    top, first = shortlist.items, shortlist.first
+    count = top.shape[1]
+    others = (top > 0) & (top != target[:, None])
+    own = shortlist.own[:, None]
+    greater = jnp.sum(others & (shortlist.scores > own), axis=1, dtype=jnp.int32)
+    equal = jnp.sum(others & (shortlist.scores == own), axis=1, dtype=jnp.int32)
+    found = (top == target[:, None]).any(axis=1)
     low = jnp.maximum(first.greater, count)
     high = jnp.maximum(first.greater + first.equal, low)
     final = Counts(
         jnp.where(found, greater, low),
         jnp.where(found, equal, high - low),
-        jnp.maximum(broken, first.broken),
+        jnp.maximum(shortlist.broken, first.broken),
     )
     return Reranked(final, first)
 
 
-def measure_recall(task: Task, ranks: Ranks) -> dict[str, dict[str, float]]:
-    """{"rec/full": {"count": R, "recall": share of positives among R items}} of a retriever.
+def measure_recall(retrievers: Mapping[str, Retriever], ranks: Ranks) -> dict[str, dict[str, Any]]:
+    """What the retrievers of a task are, and how often they find the positive.
 
     ranks: by the retriever alone; ties at the last place count with their mean over all orders
+    Returns {"rec/full": {"count": R, "recall": share of positives among R items, "by": "lightgcn",
+    and the retriever's origin}}.
     """
-    assert task.retriever is not None
-    count, shares = task.retriever.count, {}
-    for (name, protocol), table in ranks.items():
-        hits = metrics_from_ranks(table.rank_low, table.rank_high, hit_cuts=(count,), gain_cuts=())[
-            f"HR@{count}"
-        ]
-        shares[f"{name}/{protocol}"] = {"count": count, "recall": float(hits.mean())}
-    return shares
+    told = {}
+    for (served, protocol), table in ranks.items():
+        retriever = retrievers[served]
+        count = retriever.count
+        hits = metrics_from_ranks(table.rank_low, table.rank_high, hit_cuts=(count,), gain_cuts=())
+        recall = float(hits[f"HR@{count}"].mean())
+        told[f"{served}/{protocol}"] = {
+            "count": count, "recall": recall, "by": retriever.name, **retriever.origin,
+        }  # fmt: skip
+    return told
 
 
 def find_top(
@@ -96,7 +131,7 @@ def find_top(
 ) -> jax.Array:
     """The items with the highest scores of each row, best first: int32 [B, R].
 
-    score: int32 [I] items -> [B, I] scores; seen, items: as in `rerank_catalogue`; count: R
+    score: int32 [I] items -> [B, I] scores; seen, items: as in `make_shortlist`; count: R
     Of equal items the smaller id comes first. 0 where fewer items are left.
     """
     rows = jnp.arange(len(seen))[:, None]

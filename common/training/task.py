@@ -7,8 +7,9 @@ Shapes: [B] batch  [C] candidates  [n] catalogue items
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import jax
@@ -86,13 +87,24 @@ class Stage(NamedTuple):
     score_catalogue: Callable[[Params, Constants, Batch, jax.Array], jax.Array] | None = None
 
 
+class Other(NamedTuple):
+    """A trained model of another method, which finds what this one ranks again."""
+
+    view: View
+    params: Params
+    constants: Constants
+
+
 @dataclass(frozen=True)
 class Retriever:
     """What finds, in the whole catalogue, the items that a slower method ranks again."""
 
-    # As in `Task`; called with the task's parameters, constants and batches
+    name: str  # "lightgcn"
+    # As in `Task`; called with what is the task's, or the other model's, and batches of its view
     score_catalogue: Callable[[Params, Constants, Batch, jax.Array], jax.Array]
     count: int  # items retrieved per row
+    other: Other | None = None  # None = it is part of the task's own model
+    origin: Mapping[str, Any] = field(default_factory=dict)  # for result files: run and step of `other`
 
 
 class Task(NamedTuple):
@@ -108,8 +120,9 @@ class Task(NamedTuple):
     score: Callable[[Params, Constants, Batch], jax.Array]
     # score_catalogue(params, constants, batch, items int32 [n]) -> float32 [B, n]
     score_catalogue: Callable[[Params, Constants, Batch, jax.Array], jax.Array] | None = None
-    # Where there is no `score_catalogue`: the full ranking is of what this finds, scored by `score`
-    retriever: Retriever | None = None
+    # Where there is no `score_catalogue`: "rec" or "search" -> what finds the items of the full
+    # ranking, which `score` then ranks. A task without one has no full ranking.
+    retrievers: Mapping[str, Retriever] = MappingProxyType({})
     # explain(params, constants, batch) -> {name: array}
     explain: Callable[[Params, Constants, Batch], dict[str, jax.Array]] | None = None
     # pretrained(params) -> the same with the arrays of a published checkpoint in their places.
@@ -117,6 +130,11 @@ class Task(NamedTuple):
     pretrained: Callable[[Params], Params] | None = None
     # Workdir of a finished run, whose best parameters the first stage begins with; "" = of `init`
     start: str = ""
+
+
+def ranks_catalogue(task: Task, served: str) -> bool:
+    """Whether the full ranking of "rec" or "search" can be had from a method."""
+    return served in task.tasks and (task.score_catalogue is not None or served in task.retrievers)
 
 
 def judge_as(task: Task, stage: Stage) -> Task:

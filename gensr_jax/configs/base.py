@@ -76,6 +76,10 @@ def get_config(arg: str = "") -> ConfigDict:
     config.cf.patience = 5  # evaluations without a gain
     config.cf.eval_every_epochs = 5.0
 
+    # Workdir of a finished run, on the same data, of a method that ranks the catalogue: it finds
+    # the items that GenSR ranks again, for the tasks that it serves. "" = LightGCN finds them.
+    config.retriever = ""
+
     config.loss = ConfigDict()
     config.loss.task = "bce_z"  # or group, vocab_ce (published)
     config.loss.group_bce_weight = 1.0
@@ -106,5 +110,5 @@ def get_config(arg: str = "") -> ConfigDict:
     config.eval.score_rows = 2048  # (list, candidate) rows scored at once
     config.eval.filter_seen = "history"  # or train, none
     config.eval.evidence = False  # GenSR has no evidence over searches
-    config.eval.retrieve = 1000  # items LightGCN finds in the catalogue, to rank again; 0 = none
+    config.eval.retrieve = 1000  # items found in the catalogue, to rank again; 0 = none
     return ablate(config, arg)

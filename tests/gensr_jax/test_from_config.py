@@ -51,7 +51,7 @@ def test_tasks_can_be_built(dataset, name, capsys):
     stages = ["tune"] if name == "no_cf" else ["pretrain_cf", "tune"]
     assert [stage.name for stage in task.stages] == stages
     assert task.tasks == ("rec", "search")
-    assert (task.retriever is None) == (name == "no_cf")
+    assert (not task.retrievers) == (name == "no_cf")
     assert "texts: unigram vocabulary of" in capsys.readouterr().err
     assert task.stages[-1].view.fresh_negatives == (name != "published")
 
@@ -84,7 +84,7 @@ def test_an_own_table_takes_the_place_of_lightgcn(dataset, tmp_path):
     np.save(file, table)
     task = build(config, dataset)
     assert [stage.name for stage in task.stages] == ["tune"]
-    assert task.retriever is None
+    assert not task.retrievers
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,7 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gensr_jax.history import join_history
+from gensr_jax.history import join_history, order_history
 
 
 def test_order_by_hand():
@@ -22,6 +22,8 @@ def test_order_by_hand():
     assert join_history(batch, 2).tolist() == [[9, 3]]
     assert join_history(batch, 30)[0, :7].tolist() == [9, 3, 4, 8, 7, 0, 0]
     assert join_history(batch, 30).shape == (1, 30)
+    # Four rec slots, then two clicks of each of three searches.
+    assert order_history(batch, 7)[1].tolist() == [[2, 6, 7, 1, 0, -1, -1]]
 
 
 @settings(max_examples=40, deadline=None)

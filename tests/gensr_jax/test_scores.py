@@ -108,6 +108,8 @@ def test_folded_and_plain_attention_agree(make):
 def test_filter_weights_cover_history_and_null(make, level):
     case = make(semantic_level=level)
     weights = explain_filter(case.module, case.params, case.constants, case.batch)
+    # rec slots 0 to 2, then the one click of each search: "order" of the fixture has the ages.
+    assert weights.pop("history_place").tolist() == [[2, 3, 1, 0], [4, 0, -1, -1], [1, 4, 3, 0]]
     assert set(weights) == {"alpha_cf", "alpha_semantic"}
     for alpha in weights.values():
         assert alpha.shape == (3, 3, 5)
@@ -126,6 +128,7 @@ def test_empty_history_has_all_its_weight_on_null(make):
     }
     assert np.all(np.isfinite(score(case, empty)))
     weights = explain_filter(case.module, case.params, case.constants, empty)
+    assert (weights.pop("history_place") == -1).all()
     for alpha in weights.values():
         np.testing.assert_allclose(alpha[..., 0], 1, rtol=1e-6)
 

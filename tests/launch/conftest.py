@@ -14,6 +14,7 @@ from launch.command import run_command
 
 ROOT = Path(__file__).resolve().parents[2]
 TINY = ROOT / "lcr_jax/configs/tiny.py"
+GENSR = ROOT / "gensr_jax/configs/tiny.py"
 
 
 class Outcome(NamedTuple):
@@ -37,6 +38,35 @@ def finished(tiny, tmp_path_factory):
     """A workdir in which the tiny config has been trained and evaluated."""
     workdir = tmp_path_factory.mktemp("runs") / "finished"
     assert train_command.main(arguments(tiny, workdir)) == 0
+    return workdir
+
+
+class GenSRRun(NamedTuple):
+    """A finished run of GenSR and the flags that made it."""
+
+    flags: list[str]
+    workdir: Path
+
+
+@pytest.fixture(scope="session")
+def gensr(tiny, tmp_path_factory):
+    """GenSR's tiny config, trained and evaluated."""
+    workdir = tmp_path_factory.mktemp("gensr") / "run"
+    flags = [
+        f"--config={GENSR}", f"--config.data.path={tiny}",
+        "--config.text.vocabulary=256", "--config.train.batch_size=64", "--notensorboard",
+    ]  # fmt: skip
+    assert train_command.main([*flags, f"--workdir={workdir}"]) == 0
+    return GenSRRun(flags, workdir)
+
+
+@pytest.fixture
+def gensr_copy(gensr, tmp_path):
+    """A workdir with what GenSR's run has learned, to be written into."""
+    workdir = tmp_path / "gensr"
+    workdir.mkdir()
+    for name in ("config.json", "checkpoints"):
+        (workdir / name).symlink_to(gensr.workdir / name)
     return workdir
 
 

@@ -16,7 +16,8 @@ from common.data.timeline import build_timeline
 from common.data.view import View
 from common.errors import InputError
 from common.ranking.ranks import read_ranks
-from launch.explain import choose_case, name_file
+from launch.explain import name_file
+from launch.explain_cases import choose_case
 from launch.explain_text import format_explanation
 from launch.names import Names, User, resolve_users
 from launch.pictures import draw_evidence

@@ -2,45 +2,27 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
-import pytest
-
 from common.ranking.results import read_results, validate_results
 from launch import main as train_command
 
-CONFIG = Path(__file__).resolve().parents[2] / "gensr_jax/configs/tiny.py"
 
-
-@pytest.fixture(scope="module")
-def trained(tiny, tmp_path_factory):
-    workdir = tmp_path_factory.mktemp("gensr") / "run"
-    flags = [
-        f"--config={CONFIG}", f"--config.data.path={tiny}", f"--workdir={workdir}",
-        "--config.text.vocabulary=256", "--config.train.batch_size=64", "--notensorboard",
-    ]  # fmt: skip
-    assert train_command.main(flags) == 0
-    return flags, workdir
-
-
-def test_results_hold_both_tasks_and_the_retriever(trained):
-    _, workdir = trained
-    results = read_results(workdir / "results.json")
+def test_results_hold_both_tasks_and_the_retriever(gensr):
+    results = read_results(gensr.workdir / "results.json")
     validate_results(results)
     assert set(results["tasks"]) == {"rec", "search"}
     assert set(results["tasks"]["rec"]) == {"full", "uniform19", "popularity19"}
     assert set(results["tasks"]["search"]) == {"full", "uniform19", "popularity19", "bm25_19"}
     for task in ("rec", "search"):
         found = results["protocol"]["retrieved"][f"{task}/full"]
-        assert found["count"] == 20
+        assert (found["count"], found["by"]) == (20, "lightgcn")
         # What was not retrieved stays behind the 20: HR@10 cannot exceed the retriever's recall.
         assert results["tasks"][task]["full"]["HR@10"]["value"] <= found["recall"] + 1e-9
         assert "full" in results["sanity"]["retriever"][task]
 
 
-def test_evaluating_again_gives_the_same(trained):
-    flags, workdir = trained
-    before = read_results(workdir / "results.json")
-    assert train_command.main([*flags, "--mode=evaluate"]) == 0
-    after = read_results(workdir / "results.json")
+def test_evaluating_again_gives_the_same(gensr, gensr_copy):
+    flags = [*gensr.flags, f"--workdir={gensr_copy}", "--mode=evaluate"]
+    assert train_command.main(flags) == 0
+    before, after = (read_results(w / "results.json") for w in (gensr.workdir, gensr_copy))
     assert after["tasks"] == before["tasks"]
+    assert after["protocol"] == before["protocol"]

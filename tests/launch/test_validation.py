@@ -68,7 +68,7 @@ def test_every_stage_is_judged_by_its_own_scores(data):
 
 
 def test_metrics_that_a_stage_will_not_have_are_named(data):
-    with pytest.raises(InputError, match="no protocol full for valid rows of method numbers"):
+    with pytest.raises(InputError, match="nothing ranks the whole catalogue"):
         open_validators(CONFIG, make_task(make_stage("a", "rec/full/MRR")), *data)
     with pytest.raises(InputError, match=r"config\.train\.metric: no metric 'rec/full/F1'"):
         open_validators(CONFIG, make_task(make_stage("a", "rec/full/F1")), *data)

@@ -4,15 +4,21 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from common.data.view import candidate_items
+from common.data.view import View, candidate_items
 from common.errors import InputError
 from common.ranking.catalogue import split_catalogue
-from common.ranking.protocols import evaluate
+from common.ranking.protocols import evaluate, make_evaluator
 from common.ranking.ranks import RankTable
 from common.ranking.report import format_report
-from common.ranking.rerank import find_top, measure_recall, rerank_catalogue
+from common.ranking.rerank import (
+    bind_finder,
+    find_top,
+    make_shortlist,
+    measure_recall,
+    rerank_catalogue,
+)
 from common.ranking.results import build_results
-from common.training.task import Retriever
+from common.training.task import Other, Retriever
 
 N = 8
 # Scores of the items 1..8, a row each: first the retriever's, then the method's.
@@ -63,18 +69,35 @@ def make_batch():
     return {"target": target, "negatives": jnp.zeros((len(TARGET), 0), jnp.int32)}, seen
 
 
+def retrieve_with(score_catalogue, count, **more):
+    return dict.fromkeys(("rec", "search"), Retriever("first", score_catalogue, count, **more))
+
+
+def rank_again(task, batch, seen):
+    retriever = task.retrievers["rec"]
+    shortlist = make_shortlist(
+        bind_finder(retriever, {}, {}, batch, None),
+        lambda negatives: task.score({}, {}, {**batch, "negatives": negatives}),
+        retriever.count,
+        batch["target"],
+        seen,
+        split_catalogue(N, 8),
+    )
+    return rerank_catalogue(shortlist, batch["target"])
+
+
 def make_task(dot, count=3, method=METHOD, first=FIRST):
     def score(params, constants, batch):
         places = jnp.maximum(candidate_items(batch) - 1, 0)
         return jnp.take_along_axis(jnp.asarray(method, jnp.float32), places, axis=1)
 
     task = dot.task(score=score)
-    return task._replace(score_catalogue=None, retriever=Retriever(take(first), count))
+    return task._replace(score_catalogue=None, retrievers=retrieve_with(take(first), count))
 
 
 def test_ranks_by_hand(dot):
     batch, seen = make_batch()
-    result = rerank_catalogue(make_task(dot), {}, {}, batch, seen, split_catalogue(N, 8))
+    result = rank_again(make_task(dot), batch, seen)
     pairs = np.stack([result.final.greater, result.final.equal], axis=1)
     assert list(map(tuple, pairs.tolist())) == EXPECTED
     assert not result.final.broken.any()
@@ -112,8 +135,7 @@ def test_a_score_that_is_no_number_is_found(dot):
     spoiled = np.array(METHOD, np.float32)
     spoiled[0, 2] = np.nan  # item 3 of row 0 is retrieved, item 7 of row 1 is not
     spoiled[1, 6] = np.inf
-    task = make_task(dot, method=spoiled)
-    result = rerank_catalogue(task, {}, {}, batch, seen, split_catalogue(N, 8))
+    result = rank_again(make_task(dot, method=spoiled), batch, seen)
     assert result.final.broken.tolist() == [3, 0, 0, 0, 0, 0, 0]
 
 
@@ -122,7 +144,9 @@ def test_a_retriever_that_is_the_method_changes_nothing(tiny, dot, count):
     """Whole numbers, so that both ways of scoring give the same bits."""
     dataset, timeline = tiny
     plain, params = dot.task(), dot.params(whole=True)
-    again = plain._replace(score_catalogue=None, retriever=Retriever(plain.score_catalogue, count))
+    again = plain._replace(
+        score_catalogue=None, retrievers=retrieve_with(plain.score_catalogue, count)
+    )
     expected = evaluate(plain, params, {}, dataset, timeline, batch_size=16)
     result = evaluate(again, params, {}, dataset, timeline, batch_size=16)
     assert result.ranks.keys() == expected.ranks.keys()
@@ -147,7 +171,7 @@ def test_the_retriever_stands_beside_the_method(tiny, dot):
     def forward(params, constants, batch, items):
         return jnp.broadcast_to(-items.astype(jnp.float32), (len(batch["user"]), len(items)))
 
-    task = plain._replace(score_catalogue=None, retriever=Retriever(forward, 60))
+    task = plain._replace(score_catalogue=None, retrievers=retrieve_with(forward, 60))
     result = evaluate(task, dot.params(), {}, dataset, timeline)
     alone = evaluate(plain._replace(score_catalogue=forward), dot.params(), {}, dataset, timeline)
     for name in ("rec", "search"):
@@ -155,7 +179,8 @@ def test_the_retriever_stands_beside_the_method(tiny, dot):
         np.testing.assert_array_equal(np.stack(result.retriever[name, "full"]), np.stack(table))
         recall = (table.rank_low <= 60).mean()
         assert recall > 0.5
-        assert result.details["retrieved"][f"{name}/full"] == {"count": 60, "recall": recall}
+        told = {"count": 60, "recall": recall, "by": "first"}
+        assert result.details["retrieved"][f"{name}/full"] == told
         found = table.rank_low <= 60
         final = result.ranks[name, "full"]
         assert (final.rank_high[found] <= 60).all()
@@ -165,17 +190,63 @@ def test_the_retriever_stands_beside_the_method(tiny, dot):
     )
     assert results["sanity"]["retriever"]["rec"]["full"]["HR@10"]["value"] > 0
     assert results["protocol"]["retrieved"]["rec/full"]["count"] == 60
-    assert "  retriever" in format_report(results)
+    report = format_report(results)
+    assert "  retriever" in report
+    assert "  60 items found by first, ranked again; recall of the target " in report
 
 
 def test_recall_counts_ties_at_the_last_place_in_part(dot):
     table = RankTable(
         np.arange(4), np.ones(4, np.int32), np.array([1, 3, 3, 4]), np.array([1, 3, 4, 4])
     )
-    shares = measure_recall(make_task(dot, count=3), {("rec", "full"): table})
-    assert shares == {"rec/full": {"count": 3, "recall": 2.5 / 4}}
+    shares = measure_recall(make_task(dot, count=3).retrievers, {("rec", "full"): table})
+    assert shares == {"rec/full": {"count": 3, "recall": 2.5 / 4, "by": "first"}}
 
 
 def test_without_a_retriever_there_is_no_full_ranking(tiny, dot):
     with pytest.raises(InputError, match="no protocol full"):
         evaluate(dot.task()._replace(score_catalogue=None), {}, {}, *tiny, protocols=("full",))
+
+
+def test_another_model_finds_with_its_own_batches_of_all_rows(tiny, dot):
+    """Its histories are longer, its parameters its own, and no row is too short for it."""
+    dataset, timeline = tiny
+    plain = dot.task()
+    longer = View(rec_length=9, search_length=1, clicks=1, min_history=14, negatives=3)
+    model = dot.task(view=longer), dot.params(seed=1)
+    short = timeline.history_size("rec", dataset.rows["rec", "test"]) < 14
+    assert 0 < short.sum() < len(short)
+    other = Other(longer, model[1], {})
+    retriever = Retriever("far", plain.score_catalogue, 60, other, {"run": "runs/far", "step": 12})
+    task = plain._replace(score_catalogue=None, retrievers={"rec": retriever})
+    result = evaluate(task, dot.params(), {}, dataset, timeline, batch_size=16)
+    everyone = model[0]._replace(view=View(rec_length=9, search_length=1, clicks=1))
+    alone = evaluate(everyone, model[1], {}, dataset, timeline, batch_size=16)
+    assert result.ranks["rec", "full"].row.tolist() == dataset.rows["rec", "test"].tolist()
+    for found, known in zip(
+        result.retriever["rec", "full"], alone.ranks["rec", "full"], strict=True
+    ):
+        np.testing.assert_array_equal(found, known)
+    told = result.details["retrieved"]
+    assert set(told) == {"rec/full"}
+    assert (told["rec/full"]["run"], told["rec/full"]["step"]) == ("runs/far", 12)
+    # Nothing finds items for search, so it has its stored lists alone.
+    assert ("search", "full") not in result.ranks
+    assert ("search", "uniform12") in result.ranks
+
+
+def test_an_edit_reaches_both_models(tiny, dot):
+    dataset, timeline = tiny
+    plain, params = dot.task(), dot.params()
+    retriever = Retriever("same", plain.score_catalogue, 60, Other(plain.view, params, {}))
+    task = plain._replace(score_catalogue=None, retrievers={"rec": retriever})
+
+    def forget(batch):
+        return {**batch, "rec_item": np.zeros_like(batch["rec_item"])}
+
+    edited = make_evaluator(task, dataset, timeline)(params, {}, forget)
+    known = make_evaluator(plain, dataset, timeline)(params, {}, forget)
+    for found, expected in zip(
+        edited.retriever["rec", "full"], known.ranks["rec", "full"], strict=True
+    ):
+        np.testing.assert_array_equal(found, expected)

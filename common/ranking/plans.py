@@ -1,0 +1,99 @@
+"""What an evaluation of one task needs that does not depend on the parameters: its host batches.
+
+Shapes: [B] batch  [n] ranked rows  [F] filtered items per row
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from common.data.batches import evaluation_source
+from common.data.dataset import Dataset
+from common.data.timeline import Timeline
+from common.ranking.rows import RankedRows
+from common.ranking.seen import find_seen, pad_seen
+from common.training.task import Task
+
+FULL = "full"
+HostBatch = dict[str, np.ndarray]
+
+
+class Plan(NamedTuple):
+    """The rows of one task in batches."""
+
+    ranked: RankedRows
+    batches: list[HostBatch]  # with "seen" int32 [B, F] where `full` is ranked
+    # The same rows as a retriever that is another model sees them; None where there is none
+    others: list[HostBatch] | list[None]
+    columns: dict[str, slice]  # protocol -> its negatives in batch["negatives"]
+    full: bool
+    mean_size: float  # of the full ranking
+
+
+def make_plan(
+    task: Task,
+    dataset: Dataset,
+    timeline: Timeline,
+    name: str,
+    ranked: RankedRows,
+    full: bool,
+    *,
+    batch_size: int,
+    filter_seen: str,
+) -> Plan:
+    """Builds the host batches of one task."""
+    columns, begin = {}, 0
+    for protocol, stored in ranked.lists.items():
+        columns[protocol] = slice(begin, begin + stored.items.shape[1] - 1)
+        begin = columns[protocol].stop
+    # Candidates come in multiples of 8, filled up with the target: measured on CPU, the columns
+    # beyond are multiplied in another order, and equal items would no longer tie to the last bit.
+    filler = np.repeat(ranked.targets[:, None], -(begin + 1) % 8 if begin else 0, axis=1)
+    negatives = np.concatenate(
+        [stored.items[:, 1:] for stored in ranked.lists.values()] + [filler], axis=1
+    )
+    view = dataclasses.replace(task.view, task=name)
+    source = evaluation_source(dataset, timeline, view, ranked.rows, batch_size, negatives)
+    batches = [dict(source[index]) for index in range(len(source))]
+    mean_size = 0.0
+    if full:
+        seen = find_seen(dataset, timeline, name, ranked.rows, filter_seen)
+        mean_size = dataset.n_items - len(seen.items) / len(ranked.rows)
+        for index, batch in enumerate(batches):
+            begin = index * batch_size
+            end = min(begin + batch_size, len(ranked.rows))
+            batch["seen"] = pad_seen(seen, begin, end, batch_size)
+    others: list[HostBatch] | list[None] = [None] * len(batches)
+    retriever = task.retrievers.get(name)
+    if full and task.score_catalogue is None and retriever is not None and retriever.other:
+        # All rows, also those with fewer earlier events than the other model was trained on.
+        view = dataclasses.replace(retriever.other.view, task=name)
+        source = evaluation_source(dataset, timeline, view, ranked.rows, batch_size)
+        others = [dict(source[index]) for index in range(len(source))]
+    return Plan(ranked, batches, others, columns, full, mean_size)
+
+
+def describe_plans(
+    plans: Mapping[str, Plan], part: str, history_order: str, filter_seen: str, min_history: int
+) -> dict[str, Any]:
+    """The protocol as result files carry it."""
+    candidates, sizes = {}, {}
+    for task, plan in plans.items():
+        if plan.full:
+            sizes[f"{task}/{FULL}"] = plan.mean_size
+        for name, stored in plan.ranked.lists.items():
+            candidates[f"{task}/{name}"] = stored.sha256
+            sizes[f"{task}/{name}"] = float(stored.items.shape[1])
+    return {
+        "part": part,
+        "history_order": history_order,
+        "filter_seen": filter_seen,
+        "min_history": min_history,
+        "rows": {task: len(plan.ranked.rows) for task, plan in plans.items()},
+        "candidates": candidates,
+        "sizes": sizes,
+    }

@@ -1,0 +1,147 @@
+"""What LCR did for single users: the evidence that it took from each search.
+
+Shapes: [B] batch  [K] reasoning steps  [H] heads  [N] searches  [n] catalogue items
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import jax
+import numpy as np
+import pyarrow.parquet as pq
+from jax.sharding import Mesh
+
+from common.data.batches import evaluation_source
+from common.data.dataset import Dataset
+from common.ranking.catalogue import split_catalogue
+from common.ranking.seen import find_seen
+from common.training.mesh import put_batch
+from launch.explain_cases import Case, Explanation, describe_case
+from launch.names import Names
+from launch.tables import format_age, format_time
+from launch.trained import Trained
+
+TOP = 20
+
+
+def explain_evidence(
+    trained: Trained, mesh: Mesh, names: Names, filter_seen: str
+) -> Callable[[Case], Explanation]:
+    """A function from a case to what is written about it."""
+    task, params, constants = trained
+    assert task.explain is not None
+    assert task.score_catalogue is not None
+    explain, score = jax.jit(task.explain), jax.jit(task.score_catalogue)
+
+    def run(case: Case) -> Explanation:
+        dataset, timeline = case.dataset, case.timeline
+        rows = np.array([case.row])
+        # Two rows, the second a pad: a product with one row rounds differently on CPU.
+        batch = evaluation_source(dataset, timeline, task.view, rows, 2)[0]
+        device_batch = put_batch(mesh, batch)
+        found = {k: np.asarray(v)[0] for k, v in explain(params, constants, device_batch).items()}
+        with jax.default_matmul_precision("highest"):
+            chunks = [
+                np.asarray(score(params, constants, device_batch, chunk), np.float32)[0]
+                for chunk in split_catalogue(dataset.n_items, 2)
+            ]
+        scores = np.concatenate(chunks)[: dataset.n_items]
+        if not np.isfinite(scores).all():
+            raise FloatingPointError(
+                f"rec.parquet, row {case.row + 1}: a score is not finite; look for a diverged loss"
+            )
+        seen = find_seen(dataset, timeline, "rec", rows, filter_seen).items
+        row = {name: array[0] for name, array in batch.items()}
+        now, resolution = case.now, case.resolution
+        return {
+            **describe_case(case, task.name),
+            "target": _rank_target(case, names, scores, seen, format_time(now, resolution)),
+            "history": _tell_history(row, names, now, resolution),
+            **_tell_evidence(row, dataset, names, found, now, resolution),
+            "recommendations": _list_top(names, scores, seen),
+        }
+
+    return run
+
+
+def _rank_target(
+    case: Case, names: Names, scores: np.ndarray, seen: np.ndarray, time: str
+) -> Explanation | None:
+    """Where the true target stands among the items that are not left out; None for "next"."""
+    target = int(case.dataset.rec.item[case.row])
+    if target == 0:
+        return None
+    own = scores[target - 1]
+    others = np.ones(len(scores), bool)
+    others[seen - 1] = others[target - 1] = False
+    low = 1 + int((scores[others] > own).sum())
+    return names.item(target) | {
+        "time": time,
+        "score": float(own),
+        "rank": low,
+        "rank_if_ties_lost": low + int((scores[others] == own).sum()),
+        "ranked_items": int(others.sum()) + 1,
+    }
+
+
+def _tell_history(
+    row: dict[str, np.ndarray], names: Names, now: int, resolution: str
+) -> list[Explanation]:
+    """The rec events that the model reads, oldest first."""
+    return [
+        names.item(int(item)) | {"time": format_time(now - int(age), resolution)}
+        for item, age, real in zip(row["rec_item"], row["rec_age_ms"], row["rec_mask"], strict=True)
+        if real
+    ]
+
+
+def _tell_evidence(
+    row: dict[str, np.ndarray],
+    dataset: Dataset,
+    names: Names,
+    found: dict[str, np.ndarray],
+    now: int,
+    resolution: str,
+) -> Explanation:
+    """The searches that the model reads, oldest first, and what it made of them."""
+    steps = found["evidence"].mean(axis=1)  # [K, N + 1], mean over heads
+    mean = found["mean_evidence"]
+    made_up = pq.read_table(dataset.path / "search.parquet", columns=["synthetic_query"])[0]
+
+    def weights(slot: int) -> Explanation:
+        return {"steps": [float(w) for w in steps[:, slot]], "mean": float(mean[slot])}
+
+    searches = []
+    for slot in np.flatnonzero(row["search_mask"]):
+        age, search = int(row["search_age_ms"][slot]), int(row["search_row"][slot])
+        searches.append(
+            {
+                "query": names.query(int(row["search_query"][slot])),
+                "query_made_up": bool(made_up[search].as_py()),  # a pseudo-query of the data
+                "clicked": [names.item(int(i)) for i in row["search_click"][slot] if i],
+                "time": format_time(now - age, resolution),
+                "age": format_age(age, resolution),
+                "age_ms": age,
+                "evidence": weights(int(slot) + 1),
+            }
+        )
+    return {
+        "steps": len(steps),
+        "searches": searches,
+        "null_event": {"evidence": weights(0)},
+        "gates": [float(g) for g in found["gates"]],
+        "state_norms": [float(n) for n in found["state_norms"]],
+    }
+
+
+def _list_top(names: Names, scores: np.ndarray, seen: np.ndarray) -> list[Explanation]:
+    """The items that would be recommended, best first."""
+    ranked = scores.copy()
+    ranked[seen - 1] = -np.inf
+    best = np.argsort(-ranked, kind="stable")[:TOP]
+    return [
+        {"rank": place, **names.item(int(i) + 1), "score": float(scores[i])}
+        for place, i in enumerate(best, 1)
+        if np.isfinite(ranked[i])
+    ]
