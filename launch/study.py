@@ -4,11 +4,15 @@
     python -m launch.study masking --runs=LCR=DIR --out=DIR
     python -m launch.study steps --runs=K=0=DIR,K=1=DIR,K=3=DIR --out=DIR [--readout=K=3]
     python -m launch.study swap --runs=LCR=DIR --out=DIR
+    python -m launch.study information --runs=GenSR=DIR,twin=DIR --out=DIR
+    python -m launch.study space --runs=GenSR=DIR,twin=DIR --out=DIR
 
 noise    other users' searches are put into the histories: how much does the ranking lose?
 masking  the search with the most, a random, or the least evidence is taken out
 steps    models with other numbers of steps K, and one model read after each of its steps
 swap     each user is fed another user's searches: evidence figures must fall to 0.5
+information  GenSR: what the inputs say about the label, and what the last state keeps of them
+space    GenSR: do the two tasks use other parameters and other states?
 
 Runs are workdirs of launch.main on the same dataset and split; a name given again adds another
 seed of that method. Writes OUT/STUDY.md, STUDY.json and STUDY.png.
@@ -29,7 +33,7 @@ from common.errors import InputError
 from launch.command import parse_flags, run_command
 from launch.files import write_beside
 
-STUDIES = ("noise", "masking", "steps", "swap")
+STUDIES = ("noise", "masking", "steps", "swap", "information", "space")
 
 
 def main(argv: Sequence[str]) -> int:
