@@ -112,5 +112,6 @@ def read_lists(
             batch = batch | {name: np.zeros_like(batch[name]) for name in ("task", "query")}
         found = _read(model.module, model.params, model.constants, put_batch(request.mesh, batch))
         real = batch["valid"] != 0
-        parts.append(States(*(np.asarray(array)[real] for array in found)))
-    return States(*(np.concatenate(arrays) for arrays in zip(*parts, strict=True)))
+        parts.append(jax.tree.map(lambda array, real=real: np.asarray(array)[real], found))
+    joined: States = jax.tree.map(lambda *arrays: np.concatenate(arrays), *parts)
+    return joined

@@ -160,9 +160,9 @@ def estimate(fit: States, report: States, lists: Parts, seed: int) -> tuple[Colu
     one_each = np.arange(count) * candidates + column
     turns = [fit_whitening(part) for part in ours]
     for width in WIDTHS:
-        white = [turn.apply(part, width) for turn, part in zip(turns, theirs, strict=True)]
-        columns[f"gaussian{width}"] = gaussian_terms(*white, users, DRAWS, seed)
-        columns[f"ksg{width}"] = ksg_terms(*(part[one_each] for part in white))
+        x, h = (turn.apply(part, width) for turn, part in zip(turns, theirs, strict=True))
+        columns[f"gaussian{width}"] = gaussian_terms(x, h, users, DRAWS, seed)
+        columns[f"ksg{width}"] = ksg_terms(x[one_each], h[one_each])
     return {
         key: terms if len(terms) == count else terms.reshape(count, -1).mean(axis=1)
         for key, terms in columns.items()

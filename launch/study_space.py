@@ -110,7 +110,8 @@ def collect_gradients(request: Request, model: Generative, task: str) -> Gradien
     )
     encoder = model.params["t5"]["encoder"]
     sketch = make_sketch(encoder, request.seed)
-    drawn, totals = [], []
+    drawn: list[np.ndarray] = []
+    totals: list[Any] = []
     for step in range(BATCHES):
         batch = put_batch(request.mesh, source[step])
         gradient = _gradient(model.module, model.loss, model.params, model.constants, batch, task)
@@ -255,8 +256,10 @@ def draw(path: Path, results: dict[str, Any]) -> None:
         for column, (name, entry) in zip(panels.T, methods.items(), strict=True):
             for panel, kind in zip(column[[0, 2]], PICTURES, strict=True):
                 _scatter(panel, entry["pictures"][kind])
-                words = f"{PICTURES[kind]}: {entry[kind + '_share']['value']:.0%} of the variance between tasks"
-                panel.set_title(words, fontsize=9)
+                share = entry[f"{kind}_share"]["value"]
+                panel.set_title(
+                    f"{PICTURES[kind]}: {share:.0%} of the variance between tasks", fontsize=9
+                )
             column[0].set_title(plain(f"{name}\n{column[0].get_title()}"), fontsize=9)
             _draw_layers(column[1], entry["layers"], results["chance"]["mask_overlap"])
             column[2].text(0.02, 0.98, f"linear probe {entry['probe']['value']:.1%}", fontsize=8,

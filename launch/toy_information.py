@@ -47,7 +47,7 @@ def check_estimators(
         correlation = float(np.sqrt(-np.expm1(-2 * true / width)))
         fit, report = (draw_pairs(rng, pairs, width, correlation) for _ in range(2))
         terms, cap = infonce_terms(fit, np.arange(pairs) % 5 == 0, report, seed, settings)
-        few = [part[:neighbour_rows] for part in report]
+        few = report[0][:neighbour_rows], report[1][:neighbour_rows]
         gaussian = gaussian_terms(*report, np.arange(pairs), draws, seed)
         found.append({
             "dimensions": width, "true": true, "infonce": float(terms.mean()), "cap": cap,
@@ -73,8 +73,8 @@ def true_label_information(share: float, distance: float) -> float:
     x = np.linspace(-12.0, distance + 12.0, 40_001)
     positive = share * np.exp(-((x - distance) ** 2) / 2) / np.sqrt(2 * np.pi)
     negative = (1 - share) * np.exp(-(x**2) / 2) / np.sqrt(2 * np.pi)
-    chance = positive / (positive + negative)
-    doubt = -(chance * np.log(chance) + (1 - chance) * np.log1p(-chance))
+    odds = np.log(share / (1 - share)) + distance * (x - distance / 2)  # their logarithm
+    doubt = np.logaddexp(0, odds) - odds * np.exp(-np.logaddexp(0, -odds))
     conditional = float(((positive + negative) * doubt).sum() * (x[1] - x[0]))
     return entropy_of(np.array([share])) - conditional
 
