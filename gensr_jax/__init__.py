@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from common.data.dataset import Dataset
     from common.training.task import Task
+    from gensr_jax.from_config import Opened
 
-__all__ = ["build"]
+__all__ = ["build", "open_model"]
 
 
 def build(config: Any, dataset: Dataset) -> Task:
@@ -18,6 +19,16 @@ def build(config: Any, dataset: Dataset) -> Task:
     Raises InputError naming the config key that cannot be.
     """
     # Imported here: reading a config file must not start jax.
-    from gensr_jax.from_config import build_task
+    from gensr_jax.from_config import open_task
 
-    return build_task(config, dataset)
+    return open_task(config, dataset).task
+
+
+def open_model(config: Any, dataset: Dataset) -> Opened:
+    """The task of `build` with the module and the loss that it is made of: what studies look into.
+
+    Raises InputError as `build`.
+    """
+    from gensr_jax.from_config import open_task
+
+    return open_task(config, dataset)

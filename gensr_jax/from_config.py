@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -18,6 +18,7 @@ from common.training.task import Task
 from gensr_jax.backbone import choose_t5, place_backbone
 from gensr_jax.graph import build_graph
 from gensr_jax.lightgcn import init_lightgcn
+from gensr_jax.model import GenSR
 from gensr_jax.pretrain import PretrainSettings, make_pretrain_stage
 from gensr_jax.prompt import build_prompts, make_layout, measure_rec
 from gensr_jax.published_prompt import build_published_prompts, mark_template
@@ -63,8 +64,16 @@ LEAST = {
 }
 
 
-def build_task(config: Any, dataset: Dataset) -> Task:
-    """See `gensr_jax.build`."""
+class Opened(NamedTuple):
+    """A task, and what it is made of."""
+
+    task: Task
+    module: GenSR  # for the part `model` of the task's parameters
+    loss: LossSettings
+
+
+def open_task(config: Any, dataset: Dataset) -> Opened:
+    """See `gensr_jax.build` and `gensr_jax.open_model`."""
     check_config(config)
     vocabulary, texts = read_texts(config, dataset)
     model = ModelSettings(
@@ -105,13 +114,14 @@ def build_task(config: Any, dataset: Dataset) -> Task:
         t5_rate_share=train.t5_rate_share,
         stopping=read_stopping(train),
     )
+    loss = LossSettings(**config.loss.to_dict())
     task = make_task(
-        model, LossSettings(**config.loss.to_dict()), tune, view, texts,
+        model, loss, tune, view, texts,
         read_collaborative(config, dataset, view), config.eval.retrieve,
     )  # fmt: skip
     if config.backbone:
         task = task._replace(pretrained=partial(place_backbone, config.backbone, vocabulary))
-    return task
+    return Opened(task, GenSR(model), loss)
 
 
 def read_texts(config: Any, dataset: Dataset) -> tuple[Vocabulary, Texts]:

@@ -1,20 +1,19 @@
 """Studies of trained runs: each writes a table, a picture and its numbers.
 
     python -m launch.study noise --runs=LCR=DIR,K=0=DIR,SASRec=DIR --out=DIR
-    python -m launch.study masking --runs=LCR=DIR --out=DIR
-    python -m launch.study steps --runs=K=0=DIR,K=1=DIR,K=3=DIR --out=DIR [--readout=K=3]
-    python -m launch.study swap --runs=LCR=DIR --out=DIR
     python -m launch.study conflict --runs=GenSR=DIR,twin=DIR --out=DIR
-    python -m launch.study plateau --runs=corrected=DIR,published=DIR --out=DIR
-    python -m launch.study query --runs=corrected=DIR,published=DIR --out=DIR
 
-noise    other users' searches are put into the histories: how much does the ranking lose?
-masking  the search with the most, a random, or the least evidence is taken out
-steps    models with other numbers of steps K, and one model read after each of its steps
-swap     each user is fed another user's searches: evidence figures must fall to 0.5
-conflict do the tasks' gradients point the same way while a model is trained?
-plateau  examples until the task loss is below that of a constant answer
-query    searches are ranked without their query, and with that of another search
+of LCR
+  noise        other users' searches are put into the histories: how much does the ranking lose?
+  masking      the search with the most, a random, or the least evidence is taken out
+  steps        models with other numbers of steps K, and one model (--readout=NAME) read after each
+  swap         each user is fed another user's searches: evidence figures must fall to 0.5
+of GenSR
+  plateau      rows until the task loss is below that of a constant answer
+  query        searches are ranked without their query, and with that of another search
+  conflict     do the tasks' gradients point the same way while a model is trained?
+  information  what the inputs say about the label, and what the last state keeps of them
+  space        do the two tasks use other parameters and other states?
 
 Runs are workdirs of launch.main on the same dataset and split; a name given again adds another
 seed of that method. Writes OUT/STUDY.md, STUDY.json and STUDY.png.
@@ -35,7 +34,9 @@ from common.errors import InputError
 from launch.command import parse_flags, run_command
 from launch.files import write_beside
 
-STUDIES = ("noise", "masking", "steps", "swap", "conflict", "plateau", "query")
+STUDIES = (
+    "noise", "masking", "steps", "swap", "plateau", "query", "conflict", "information", "space",
+)  # fmt: skip
 
 
 def main(argv: Sequence[str]) -> int:

@@ -1,0 +1,97 @@
+"""The studies of GenSR from end to end: a short run and its twin on the tiny preset."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from common.ranking.results import read_results
+from launch import main as train_command
+from launch import study, study_information, study_space
+from launch.command import run_command
+
+CONFIG = Path(__file__).resolve().parents[2] / "gensr_jax/configs/tiny.py"
+
+
+@pytest.fixture(scope="module")
+def pair(tiny, tmp_path_factory):
+    """Workdirs of GenSR and of its twin."""
+    folder = tmp_path_factory.mktemp("pair")
+    for arg in ("", ":twin"):
+        words = [
+            f"--config={CONFIG}{arg}", f"--config.data.path={tiny}", "--notensorboard",
+            f"--workdir={folder / (arg.strip(':') or 'full')}", "--config.text.vocabulary=256",
+            "--config.train.batch_size=64", "--config.cf.epochs=1", "--config.eval.retrieve=0",
+        ]  # fmt: skip
+        assert train_command.main(words) == 0
+    return f"--runs=GenSR={folder / 'full'},twin={folder / 'twin'}"
+
+
+def ask(name, out, *flags):
+    assert run_command(study.main, [name, f"--out={out}", *flags]) == 0
+    assert (out / f"{name}.png").read_bytes()[1:4] == b"PNG"
+    return json.loads((out / f"{name}.json").read_text()), (out / f"{name}.md").read_text()
+
+
+def test_information(pair, tmp_path, monkeypatch):
+    quick = dataclasses.replace(study_information.CRITIC, pairs=64, steps=20, look_every=10)
+    monkeypatch.setattr(study_information, "CRITIC", quick)
+    monkeypatch.setattr(study_information, "LISTS", 60)
+    monkeypatch.setattr(study_information, "DRAWS", 10)
+    results, text = ask("information", tmp_path, pair)
+    assert results["lists"]["rec"] == {"fit": 60, "test": 60}
+    assert results["entropy"] == pytest.approx(0.5004, abs=1e-4)
+    assert results["cap"]["rec"] == pytest.approx(np.log(64))
+    for task in ("rec", "search"):
+        ours, twin = (results["methods"][name][task] for name in ("GenSR", "twin"))
+        assert list(ours) == list(study_information.MEASURES)
+        assert ours["label"]["value"] < results["entropy"]
+        assert ours["infonce"]["high"] <= results["cap"][task] + 1e-6
+        for key, entry in ours.items():
+            assert entry["low"] <= entry["value"] <= entry["high"]
+            assert entry["seeds"] == pytest.approx([entry["value"]])
+            gap = results["against"]["twin"][task][key]["value"]
+            assert gap == pytest.approx(entry["value"] - twin[key]["value"])
+    assert "GenSR minus twin" in text
+
+
+def test_space(pair, tmp_path, monkeypatch):
+    monkeypatch.setattr(study_space, "BATCHES", 4)
+    monkeypatch.setattr(study_space, "BATCH_SIZE", 8)
+    monkeypatch.setattr(study_space, "LISTS", 40)
+    results, text = ask("space", tmp_path, pair)
+    assert results["chance"]["mask_overlap"] == pytest.approx(0.0256, abs=1e-4)
+    for entry in results["methods"].values():
+        assert list(entry["layers"]) == ["1", "2"]
+        layers = [layer["overlap"]["value"] for layer in entry["layers"].values()]
+        assert entry["mask_overlap"]["value"] == pytest.approx(np.mean(layers))
+        assert 0 < min(layers) <= max(layers) < 1
+        assert np.shape(entry["pictures"]["gradient"]["points"]) == (8, 2)
+        assert sum(entry["pictures"]["state"]["search"]) == results["lists"]
+        assert 0 <= entry["probe"]["value"] <= 1
+    assert "| by chance |" in text
+
+
+def test_other_methods_are_refused(finished, pair, tmp_path, capsys):
+    for name in ("information", "space"):
+        flags = [name, f"{pair},LCR={finished}", f"--out={tmp_path}"]
+        assert run_command(study.main, flags) == 2
+        told = capsys.readouterr().err.splitlines()
+        assert told[-1].startswith("error: --runs: LCR is a run of lcr, and only GenSR has")
+    assert read_results(finished / "results.json")  # an LCR run that is whole
+
+
+def test_a_sketch_keeps_inner_products():
+    rng = np.random.default_rng(0)
+    first = {"a": rng.normal(size=(60, 50)).astype(np.float32), "b": np.ones(40, np.float32)}
+    second = {"a": first["a"] + rng.normal(size=(60, 50)).astype(np.float32), "b": first["b"]}
+    sketch = study_space.make_sketch(first, seed=0)
+    ours = [np.asarray(sketch(tree)) for tree in (first, second)]
+    flat = [np.concatenate([tree["a"].ravel(), tree["b"]]) for tree in (first, second)]
+    cosines = [a @ b / np.linalg.norm(a) / np.linalg.norm(b) for a, b in (ours, flat)]
+    assert ours[0].shape == (study_space.SKETCH,)
+    assert cosines[0] == pytest.approx(cosines[1], abs=0.1)
