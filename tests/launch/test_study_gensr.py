@@ -83,7 +83,7 @@ def test_plateau(train, ask):
     record = read_record(train(""), "tune", "train")
     seed = results["methods"]["GenSR"]["seeds"][0]
     assert seed["rows"] == record.step[-1] * 64 * 5
-    assert seed["last"] == pytest.approx(record.column("task")[-5:].mean())
+    assert seed["last"] == pytest.approx(record.column("task")[-3:].mean())
     curve = results["methods"]["GenSR"]["curve"]
     below = [rows for rows, loss in zip(curve["rows"], curve["loss"], strict=True) if loss < 0.49]
     assert seed["0.49"] == (below[0] if below else None)
