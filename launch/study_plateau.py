@@ -20,7 +20,7 @@ from launch.trained import RunFolder
 
 STAGE = "tune"
 THRESHOLDS = (0.49, 0.45)
-WINDOW = 3  # logged steps of the mean that is held against a threshold: short, it lags by half of it
+WINDOW = 3  # logged steps of the mean that is held against a threshold; a long one lags
 
 
 def measure(request: Request) -> dict[str, Any]:
