@@ -101,7 +101,8 @@ class Retriever:
     score_catalogue: Callable[[Params, Constants, Batch, jax.Array], jax.Array]
     count: int  # items retrieved per row
     other: Other | None = None  # None = it is part of the task's own model
-    origin: Mapping[str, Any] = field(default_factory=dict)  # for result files: run and step of `other`
+    # For result files: run and step of `other`
+    origin: Mapping[str, Any] = field(default_factory=dict)
 
 
 class Task(NamedTuple):
