@@ -29,5 +29,6 @@ def get_config(arg: str = "") -> ConfigDict:
     config.train.epochs = 1
     config.train.learning_rate = 2e-3
     config.train.t5_rate_share = 1.0
+    config.train.eval_every_epochs = 1.0
     config.eval.retrieve = 100
     return ablate(config, arg)
