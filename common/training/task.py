@@ -104,11 +104,7 @@ class Retriever:
     score_catalogue: Callable[[Params, Constants, Batch, jax.Array], jax.Array]
     count: int  # items retrieved per row
     other: Other | None = None  # None = it is part of the task's own model
-<<<<<<< HEAD
     # Of `other`, for result files: its run and step
-=======
-    # For result files: run and step of `other`
->>>>>>> retriever
     origin: Mapping[str, Any] = field(default_factory=dict)
 
 
