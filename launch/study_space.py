@@ -251,15 +251,15 @@ def draw(path: Path, results: dict[str, Any]) -> None:
     """One column per method: gradients, overlap of masks, states. Raises InputError without
     matplotlib."""
     methods = results["methods"]
-    with open_figure(path, 1.2 + 3.6 * len(methods), 9.2) as figure:
+    with open_figure(path, 1.2 + 3.9 * len(methods), 9.2) as figure:
         panels = figure.subplots(3, len(methods), squeeze=False)
         for column, (name, entry) in zip(panels.T, methods.items(), strict=True):
             for panel, kind in zip(column[[0, 2]], PICTURES, strict=True):
                 _scatter(panel, entry["pictures"][kind])
                 share = entry[f"{kind}_share"]["value"]
-                panel.set_title(
-                    f"{PICTURES[kind]}: {share:.0%} of the variance between tasks", fontsize=9
-                )
+                chance = results["chance"][f"{kind}_share"]
+                panel.set_title(f"{PICTURES[kind]}: {share:.1%} of variance by task "
+                                f"(chance {chance:.1%})", fontsize=9)  # fmt: skip
             column[0].set_title(plain(f"{name}\n{column[0].get_title()}"), fontsize=9)
             _draw_layers(column[1], entry["layers"], results["chance"]["mask_overlap"])
             column[2].text(0.02, 0.98, f"linear probe {entry['probe']['value']:.1%}", fontsize=8,

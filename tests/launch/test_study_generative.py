@@ -1,34 +1,43 @@
-"""The studies of GenSR from end to end: a short run and its twin on the tiny preset."""
+"""The studies of GenSR from end to end: GenSR and its twin, untrained, on the tiny preset."""
 
 from __future__ import annotations
 
 import dataclasses
 import json
-from pathlib import Path
 
 import numpy as np
 import pytest
 
-from common.ranking.results import read_results
-from launch import main as train_command
-from launch import study, study_information, study_space
+from common.data.folder import load_dataset
+from common.training.mesh import put_batch
+from common.training.step import init_params, place_key, prepare_constants
+from gensr_jax.configs import tiny as config_file
+from launch import generative, study, study_information, study_space
 from launch.command import run_command
+from launch.run import take_batch
+from launch.trained import Trained
 
-CONFIG = Path(__file__).resolve().parents[2] / "gensr_jax/configs/tiny.py"
 
+@pytest.fixture
+def pair(tiny, tmp_path, monkeypatch):
+    """Run folders of GenSR and of its twin, whose models are as `init` makes them."""
 
-@pytest.fixture(scope="module")
-def pair(tiny, tmp_path_factory):
-    """Workdirs of GenSR and of its twin."""
-    folder = tmp_path_factory.mktemp("pair")
-    for arg in ("", ":twin"):
-        words = [
-            f"--config={CONFIG}{arg}", f"--config.data.path={tiny}", "--notensorboard",
-            f"--workdir={folder / (arg.strip(':') or 'full')}", "--config.text.vocabulary=256",
-            "--config.train.batch_size=64", "--config.cf.epochs=1", "--config.eval.retrieve=0",
-        ]  # fmt: skip
-        assert train_command.main(words) == 0
-    return f"--runs=GenSR={folder / 'full'},twin={folder / 'twin'}"
+    def load(task, workdir, seed, dataset, timeline, mesh):
+        batch = put_batch(mesh, take_batch(task, dataset, timeline))
+        params, constants = init_params(task, place_key(seed, "init", mesh), batch, mesh)
+        ready = prepare_constants(task.stages[-1], params, constants, mesh)
+        return Trained(task, params, ready)
+
+    monkeypatch.setattr(generative, "load_model", load)
+    for arg in ("", "twin"):
+        config = config_file.get_config(arg)
+        config.data.path = str(tiny)
+        config.text.vocabulary = 256
+        folder = tmp_path / (arg or "GenSR")
+        folder.mkdir()
+        saved = {"config": config.to_dict(), "dataset_sha256": load_dataset(tiny).sha256}
+        (folder / "config.json").write_text(json.dumps(saved))
+    return f"--runs=GenSR={tmp_path / 'GenSR'},twin={tmp_path / 'twin'}"
 
 
 def ask(name, out, *flags):
@@ -76,13 +85,17 @@ def test_space(pair, tmp_path, monkeypatch):
     assert "| by chance |" in text
 
 
-def test_other_methods_are_refused(finished, pair, tmp_path, capsys):
+def test_other_methods_are_refused(pair, tmp_path, capsys):
+    other = tmp_path / "other"
+    other.mkdir()
+    saved = json.loads((tmp_path / "twin" / "config.json").read_text())
+    saved["config"]["method"] = "sasrec"
+    (other / "config.json").write_text(json.dumps(saved))
     for name in ("information", "space"):
-        flags = [name, f"{pair},LCR={finished}", f"--out={tmp_path}"]
+        flags = [name, f"{pair},SASRec={other}", f"--out={tmp_path}"]
         assert run_command(study.main, flags) == 2
         told = capsys.readouterr().err.splitlines()
-        assert told[-1].startswith("error: --runs: LCR is a run of lcr, and only GenSR has")
-    assert read_results(finished / "results.json")  # an LCR run that is whole
+        assert told[-1].startswith("error: --runs: SASRec is a run of sasrec, and only GenSR has")
 
 
 def test_a_sketch_keeps_inner_products():
