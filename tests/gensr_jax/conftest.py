@@ -73,7 +73,8 @@ def make_constants(length: int = 16) -> dict[str, jax.Array]:
     }
 
 
-def make_case(**switches: Any) -> Case:
+def make_case(init: Any = jax.jit, **switches: Any) -> Case:
+    """init(function of a key) -> function that makes the parameters."""
     t5 = replace(
         SIZES["mini"], vocab_size=20, width=16, heads=2, head_width=8, ff_width=16,
         encoder_layers=1, decoder_layers=1, full_head=switches.get("head") == "full",
@@ -84,11 +85,32 @@ def make_case(**switches: Any) -> Case:
     )  # fmt: skip
     module, constants, batch = GenSR(settings), make_constants(), make_batch()
 
-    def init(model: GenSR) -> Any:
+    def touch_all(model: GenSR) -> Any:
         return tune_terms(model, LossSettings(), constants, batch, deterministic=True)
 
-    params = jax.jit(lambda key: module.init(key, method=init)["params"])(jax.random.key(0))
+    params = init(lambda key: module.init(key, method=touch_all)["params"])(jax.random.key(0))
     return Case(module, params, constants, batch)
+
+
+def draw_like(init: Any) -> Any:
+    """The function of a key that draws every parameter at random, biases too; compiles nothing."""
+    rng = np.random.default_rng(0)
+
+    def draw(path: Any, leaf: Any) -> jax.Array:
+        name = jax.tree_util.keystr(path, simple=True, separator="/")
+        if name.endswith("scale"):
+            return jnp.asarray(rng.uniform(0.5, 1.5, leaf.shape), jnp.float32)
+        wide = name.endswith(("shared", "relative_bias"))
+        spread = 1.0 if wide or not leaf.shape else leaf.shape[0] ** -0.5
+        return jnp.asarray(spread * rng.normal(size=leaf.shape), jnp.float32)
+
+    return lambda key: jax.tree_util.tree_map_with_path(draw, jax.eval_shape(init, key))
+
+
+@pytest.fixture(scope="session")
+def draw_params():
+    """`draw_like`."""
+    return draw_like
 
 
 @pytest.fixture(scope="session")

@@ -46,7 +46,7 @@ def encode(text):
 
 
 @pytest.fixture(scope="module")
-def case(published):
+def case(published, draw_params):
     """The released model with two layers in each stack and every parameter drawn at random."""
     settings = published.module.settings
     t5 = replace(settings.t5, encoder_layers=2, decoder_layers=2)
@@ -65,16 +65,7 @@ def case(published):
     def init(key):
         return module.init(key, method=touch_all)["params"]
 
-    rng = np.random.default_rng(0)
-
-    def draw(path, leaf):
-        name = jax.tree_util.keystr(path, simple=True, separator="/")
-        if name.endswith("scale"):
-            return jnp.asarray(rng.uniform(0.5, 1.5, leaf.shape), jnp.float32)
-        spread = 1.0 if name.endswith(("shared", "relative_bias")) else leaf.shape[0] ** -0.5
-        return jnp.asarray(spread * rng.normal(size=leaf.shape), jnp.float32)
-
-    params = jax.tree_util.tree_map_with_path(draw, jax.eval_shape(init, jax.random.key(0)))
+    params = draw_params(init)(jax.random.key(0))
     return published._replace(module=module, params=params, constants=constants)
 
 
