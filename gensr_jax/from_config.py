@@ -25,7 +25,7 @@ from gensr_jax.settings import LossSettings, ModelSettings
 from gensr_jax.t5 import SIZES
 from gensr_jax.task import Collaborative, Texts, TuneSettings, make_task
 from gensr_jax.titles import build_titles
-from gensr_jax.tokens import Vocabulary, choose_vocabulary, read_query_ids
+from gensr_jax.tokens import Vocabulary, choose_vocabulary, identify, read_query_ids
 
 CHOICES = {
     "text.prompt": ("pieces", "published", "no_task"),
@@ -108,7 +108,7 @@ def build_task(config: Any, dataset: Dataset) -> Task:
     task = make_task(
         model, LossSettings(**config.loss.to_dict()), tune, view, texts,
         read_collaborative(config, dataset, view), config.eval.retrieve,
-    )  # fmt: skip
+    )._replace(identities=(identify(vocabulary),))  # fmt: skip
     if config.backbone:
         task = task._replace(pretrained=partial(place_backbone, config.backbone, vocabulary))
     return task

@@ -92,6 +92,14 @@ class Retriever:
     count: int  # items retrieved per row
 
 
+class Identity(NamedTuple):
+    """Something that a trained model hangs on beside configuration and dataset."""
+
+    name: str  # "vocabulary"
+    value: str  # a hash: equal where it is the same
+    remedy: str  # what to do where it is not
+
+
 class Task(NamedTuple):
     """A method as the trainer and the evaluator see it."""
 
@@ -114,6 +122,8 @@ class Task(NamedTuple):
     pretrained: Callable[[Params], Params] | None = None
     # Workdir of a finished run, whose best parameters the first stage begins with; "" = of `init`
     start: str = ""
+    # Stored with every checkpoint; one of another value is refused
+    identities: tuple[Identity, ...] = ()
 
 
 def judge_as(task: Task, stage: Stage) -> Task:

@@ -8,6 +8,7 @@ import pytest
 
 from common.ranking.results import read_results, validate_results
 from launch import main as train_command
+from launch.command import run_command
 
 CONFIG = Path(__file__).resolve().parents[2] / "gensr_jax/configs/tiny.py"
 
@@ -44,3 +45,14 @@ def test_evaluating_again_gives_the_same(trained):
     assert train_command.main([*flags, "--mode=evaluate"]) == 0
     after = read_results(workdir / "results.json")
     assert after["tasks"] == before["tasks"]
+
+
+def test_another_vocabulary_is_refused(trained, monkeypatch, capsys):
+    """Another version of the library may give other scores and ids; the shapes would still fit."""
+    flags, _ = trained
+    monkeypatch.setattr("gensr_jax.unigram._DIGITS", 2)
+    for mode in ("--mode=evaluate", "--mode=train"):
+        assert run_command(train_command.main, [*flags, mode]) == 2
+        [line] = [line for line in capsys.readouterr().err.splitlines() if "error: " in line]
+        assert "its vocabulary is" in line
+        assert "install the version of `tokenizers` that it was trained with" in line
