@@ -8,28 +8,21 @@ import jax
 import jax.numpy as jnp
 import pytest
 
-from gensr_jax.configs.ablations import PUBLISHED
 from gensr_jax.model import GenSR
 from gensr_jax.parameters import param_report
 from gensr_jax.settings import LossSettings, ModelSettings
 from gensr_jax.t5 import SIZES
 from gensr_jax.tune import tune_terms
 
-RELEASED = {
-    key.removeprefix("model."): value
-    for key, value in PUBLISHED.items()
-    if key.startswith("model.")
-}
-
 
 @pytest.fixture
-def shape_of(make):
+def shape_of(drawn):
     """shape_of(**switches): the tree of a model with the sizes of flan-t5-base."""
 
     def shapes(**switches):
         t5 = replace(SIZES["base"], full_head=switches.get("head") == "full")
         module = GenSR(ModelSettings(t5=t5, n_items=9, yes=3, no=4, **switches))
-        small = make()  # its batch and prompts will do
+        small = drawn()  # its batch and prompts will do
         constants = small.constants | {
             "cf_table": jnp.zeros((10, 64)),
             "title_head": jnp.zeros((10, 10), jnp.int32),
@@ -46,8 +39,8 @@ def shape_of(make):
     return shapes
 
 
-def test_published_has_the_numbers_of_the_release(shape_of):
-    report = param_report(shape_of(**RELEASED), released=True)
+def test_published_has_the_numbers_of_the_release(shape_of, released):
+    report = param_report(shape_of(**released), released=True)
     assert report.parts == {
         "t5": 247_577_856,
         "semantic_view": 3_546_624,

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib.util
-from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
@@ -14,7 +13,6 @@ import numpy as np
 import pytest
 
 from common.data.view import candidate_items
-from gensr_jax.model import GenSR
 from gensr_jax.published_prompt import build_published_prompts
 from gensr_jax.scoring import score_candidates
 from gensr_jax.settings import LossSettings
@@ -46,27 +44,20 @@ def encode(text):
 
 
 @pytest.fixture(scope="module")
-def case(published, draw_params):
-    """The released model with two layers in each stack and every parameter drawn at random."""
-    settings = published.module.settings
-    t5 = replace(settings.t5, encoder_layers=2, decoder_layers=2)
-    module = GenSR(replace(settings, t5=t5))
-    vocabulary = SimpleNamespace(encode=encode)
-    prompts = build_published_prompts(vocabulary, 3, rec=REC, search=SEARCH)
-    constants = published.constants | {
-        "prompt_tok": jnp.asarray(prompts.tok),
-        "prompt_slot": jnp.asarray(prompts.slot),
-        "prompt_mask": jnp.asarray(prompts.mask),
+def case(drawn, released):
+    """The released model with two layers in each stack and prompts from templates."""
+    case = drawn(layers=2, **released)
+    prompts = build_published_prompts(
+        SimpleNamespace(encode=encode),
+        len(case.constants["prompt_tok"]) - 1,
+        rec=REC,
+        search=SEARCH,
+    )
+    arrays = {
+        name: jnp.asarray(getattr(prompts, name.removeprefix("prompt_")))
+        for name in ("prompt_tok", "prompt_slot", "prompt_mask")
     }
-
-    def touch_all(model):
-        return tune_terms(model, LOSS, constants, published.batch, deterministic=True)
-
-    def init(key):
-        return module.init(key, method=touch_all)["params"]
-
-    params = draw_params(init)(jax.random.key(0))
-    return published._replace(module=module, params=params, constants=constants)
+    return case._replace(constants=case.constants | arrays)
 
 
 @pytest.fixture(scope="module")
