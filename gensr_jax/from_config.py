@@ -15,7 +15,13 @@ from common.data.view import View
 from common.errors import InputError
 from common.training.optimizers import SCHEDULES
 from common.training.task import Task
-from gensr_jax.backbone import choose_t5, place_backbone
+from gensr_jax.backbone import (
+    CHECKPOINT,
+    check_backbone,
+    check_weights,
+    choose_t5,
+    place_backbone,
+)
 from gensr_jax.graph import build_graph
 from gensr_jax.lightgcn import init_lightgcn
 from gensr_jax.pretrain import PretrainSettings, make_pretrain_stage
@@ -29,7 +35,7 @@ from gensr_jax.tokens import Vocabulary, choose_vocabulary, identify, read_query
 
 CHOICES = {
     "text.prompt": ("pieces", "published", "no_task"),
-    "t5.size": tuple(SIZES),
+    "t5.size": (*SIZES, CHECKPOINT),
     "t5.dtype": ("float32", "bfloat16"),
     "model.semantic_level": ("token", "item"),
     "model.filter": ("mca", "mean", "bilinear"),
@@ -66,6 +72,7 @@ LEAST = {
 def build_task(config: Any, dataset: Dataset) -> Task:
     """See `gensr_jax.build`."""
     check_config(config)
+    check_backbone(config.backbone, config.t5.size)
     vocabulary, texts = read_texts(config, dataset)
     model = ModelSettings(
         t5=choose_t5(
@@ -110,7 +117,10 @@ def build_task(config: Any, dataset: Dataset) -> Task:
         read_collaborative(config, dataset, view), config.eval.retrieve,
     )._replace(identities=(identify(vocabulary),))  # fmt: skip
     if config.backbone:
-        task = task._replace(pretrained=partial(place_backbone, config.backbone, vocabulary))
+        task = task._replace(
+            pretrained=partial(place_backbone, config.backbone, vocabulary),
+            check_pretrained=partial(check_weights, config.backbone),
+        )
     return task
 
 

@@ -120,6 +120,9 @@ class Task(NamedTuple):
     # pretrained(params) -> the same with the arrays of a published checkpoint in their places.
     # Called once, when a run begins; it reads files, so it is not traced.
     pretrained: Callable[[Params], Params] | None = None
+    # check_pretrained(): raises InputError for what would make `pretrained` fail. Called before a
+    # new run leaves anything behind.
+    check_pretrained: Callable[[], None] | None = None
     # Workdir of a finished run, whose best parameters the first stage begins with; "" = of `init`
     start: str = ""
     # Stored with every checkpoint; one of another value is refused
