@@ -12,8 +12,25 @@ import numpy as np
 
 from common.errors import InputError
 from gensr_jax.t5 import SIZES, T5Config
-from gensr_jax.t5_weights import load_pretrained, read_config
+from gensr_jax.t5_weights import find_tensors, load_pretrained, read_config
 from gensr_jax.tokens import Vocabulary
+
+# `config.t5.size` where nothing but a checkpoint will do.
+CHECKPOINT = "checkpoint"
+FILES = "give the folder of a Flan-T5 checkpoint (config.json, model.safetensors, tokenizer.json)"
+
+
+def check_backbone(backbone: str, size: str) -> None:
+    """Raises InputError where a checkpoint is wanted and not given, or its folder is not there."""
+    if not backbone and size == CHECKPOINT:
+        raise InputError(f"config.backbone: missing; {FILES}")
+    if backbone and not Path(backbone).is_dir():
+        raise InputError(f"config.backbone = {backbone}: no such folder; {FILES}")
+
+
+def check_weights(backbone: str) -> None:
+    """Raises InputError for a checkpoint whose tensors cannot be T5's; reads their names alone."""
+    find_tensors(Path(backbone))
 
 
 def choose_t5(

@@ -15,7 +15,13 @@ from common.data.view import View
 from common.errors import InputError
 from common.training.optimizers import SCHEDULES
 from common.training.task import Task
-from gensr_jax.backbone import choose_t5, place_backbone
+from gensr_jax.backbone import (
+    CHECKPOINT,
+    check_backbone,
+    check_weights,
+    choose_t5,
+    place_backbone,
+)
 from gensr_jax.graph import build_graph
 from gensr_jax.lightgcn import init_lightgcn
 from gensr_jax.model import GenSR
@@ -26,11 +32,11 @@ from gensr_jax.settings import LossSettings, ModelSettings
 from gensr_jax.t5 import SIZES
 from gensr_jax.task import Collaborative, Texts, TuneSettings, make_task
 from gensr_jax.titles import build_titles
-from gensr_jax.tokens import Vocabulary, choose_vocabulary, read_query_ids
+from gensr_jax.tokens import Vocabulary, choose_vocabulary, identify, read_query_ids
 
 CHOICES = {
     "text.prompt": ("pieces", "published", "no_task"),
-    "t5.size": tuple(SIZES),
+    "t5.size": (*SIZES, CHECKPOINT),
     "t5.dtype": ("float32", "bfloat16"),
     "model.semantic_level": ("token", "item"),
     "model.filter": ("mca", "mean", "bilinear"),
@@ -75,6 +81,7 @@ class Opened(NamedTuple):
 def open_task(config: Any, dataset: Dataset) -> Opened:
     """See `gensr_jax.build` and `gensr_jax.open_model`."""
     check_config(config)
+    check_backbone(config.backbone, config.t5.size)
     vocabulary, texts = read_texts(config, dataset)
     model = ModelSettings(
         t5=choose_t5(
@@ -118,9 +125,12 @@ def open_task(config: Any, dataset: Dataset) -> Opened:
     task = make_task(
         model, loss, tune, view, texts,
         read_collaborative(config, dataset, view), config.eval.retrieve,
-    )  # fmt: skip
+    )._replace(identities=(identify(vocabulary),))  # fmt: skip
     if config.backbone:
-        task = task._replace(pretrained=partial(place_backbone, config.backbone, vocabulary))
+        task = task._replace(
+            pretrained=partial(place_backbone, config.backbone, vocabulary),
+            check_pretrained=partial(check_weights, config.backbone),
+        )
     return Opened(task, GenSR(model), loss)
 
 

@@ -84,19 +84,10 @@ def load_pretrained(directory: str | Path) -> tuple[T5Config, dict[str, Any]]:
     Raises InputError for a folder or a file that is missing or damaged, another architecture (the
     key is named) and missing, unknown or misshapen tensors (listed by name).
     """
-    folder = Path(directory)
-    config, head_may_miss = read_config(folder)
-    stored = {tensor.name: tensor for file in _find_files(folder) for tensor in _list_tensors(file)}
-    copies = [stored.pop(name) for name in COPIES if name in stored]
-    if SHARED not in stored and copies:
-        stored[SHARED] = copies[0]
-    if HEAD not in stored and SHARED in stored and head_may_miss:
-        stored[HEAD] = stored[SHARED]
-    shapes = parameter_shapes(config)
-    paths = {checkpoint_name(path): path for path in shapes}
-    _check_tensors(folder, stored, {name: shapes[path] for name, path in paths.items()})
+    config, stored, copies = find_tensors(Path(directory))
     params = {}
-    for name, path in paths.items():
+    for path in parameter_shapes(config):
+        name = checkpoint_name(path)
         values = stored[name].read()
         params[path] = np.ascontiguousarray(values.T) if _is_turned(name, values.shape) else values
     for copy in copies:
@@ -106,6 +97,25 @@ def load_pretrained(directory: str | Path) -> tuple[T5Config, dict[str, Any]]:
                 "use a checkpoint with one table for encoder and decoder"
             )
     return config, unflatten_dict(params)
+
+
+def find_tensors(
+    folder: Path,
+) -> tuple[T5Config, dict[str, StoredTensor], list[StoredTensor]]:
+    """The tensors of a checkpoint by name, and copies of the shared table; no numbers are read.
+
+    Raises InputError as `load_pretrained`, save for copies that differ.
+    """
+    config, head_may_miss = read_config(folder)
+    stored = {tensor.name: tensor for file in _find_files(folder) for tensor in _list_tensors(file)}
+    copies = [stored.pop(name) for name in COPIES if name in stored]
+    if SHARED not in stored and copies:
+        stored[SHARED] = copies[0]
+    if HEAD not in stored and SHARED in stored and head_may_miss:
+        stored[HEAD] = stored[SHARED]
+    shapes = parameter_shapes(config)
+    _check_tensors(folder, stored, {checkpoint_name(path): shapes[path] for path in shapes})
+    return config, stored, copies
 
 
 def read_config(folder: Path) -> tuple[T5Config, bool]:

@@ -7,8 +7,9 @@ or from the dataset's word ids. The same dataset and settings always give the sa
 from __future__ import annotations
 
 import hashlib
+import json
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import chain
 from pathlib import Path
 from typing import Any
@@ -24,6 +25,7 @@ from common.data.texts import (
     read_words,
 )
 from common.errors import InputError
+from common.training.task import Identity
 
 PAD, EOS, UNKNOWN = 0, 1, 2
 SPECIALS = ("< pad >", "< end >", "< unknown >")  # with spaces: no word of a text is one of them
@@ -106,7 +108,8 @@ def open_checkpoint_tokens(folder: Path) -> Vocabulary:
     library = import_tokenizers()
     file = folder / "tokenizer.json"
     try:
-        tokenizer = library.Tokenizer.from_str(file.read_text(encoding="utf-8"))
+        content = file.read_text(encoding="utf-8")
+        tokenizer = library.Tokenizer.from_str(content)
     except FileNotFoundError as error:
         raise InputError(
             f"{file}: missing; give a checkpoint with a fast tokenizer (tokenizer.json)"
@@ -118,7 +121,8 @@ def open_checkpoint_tokens(folder: Path) -> Vocabulary:
     ids = tokenizer.token_to_id("<pad>"), tokenizer.token_to_id("</s>")
     if ids != (PAD, EOS):
         raise InputError(f"{file}: <pad> and </s> have the ids {ids}, not (0, 1); use a T5's")
-    return make_vocabulary("checkpoint", tokenizer, where=str(file))
+    vocabulary = make_vocabulary("checkpoint", tokenizer, where=str(file))
+    return replace(vocabulary, sha256=hashlib.sha256(content.encode()).hexdigest())
 
 
 def number_words(words: Sequence[str], prompt: Sequence[str], where: str | Path) -> Vocabulary:
@@ -164,9 +168,30 @@ def make_vocabulary(kind: str, tokenizer: Any, where: str, first_word: int = 0) 
         yes=answers[0],
         no=answers[1],
         first_word=first_word,
-        sha256=hashlib.sha256(tokenizer.to_str().encode()).hexdigest(),
+        sha256=_hash_model(tokenizer),
         tokenizer=tokenizer,
     )
+
+
+def _hash_model(tokenizer: Any) -> str:
+    """Of the tokens with their ids and scores: the rest is made here, and how the library writes it
+    changes with its versions."""
+    model = json.loads(tokenizer.to_str())["model"]
+    text = json.dumps([model["type"], model["vocab"]], sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def identify(vocabulary: Vocabulary) -> Identity:
+    """What a checkpoint keeps of a vocabulary, to refuse another one."""
+    if vocabulary.kind == "checkpoint":
+        remedy = "use the tokenizer.json that it was trained with"
+    else:
+        version = import_tokenizers().__version__
+        remedy = (
+            "install the version of `tokenizers` that it was trained with "
+            f"(this is {version}), or train again"
+        )
+    return Identity("vocabulary", vocabulary.sha256, remedy)
 
 
 def read_title_ids(dataset: Dataset, vocabulary: Vocabulary) -> TokenLists:

@@ -87,6 +87,8 @@ def run_method(
         if task.start and not (Path(task.start) / "results.json").exists():
             raise InputError(f"{task.start}: not a finished run; let it finish, or start elsewhere")
         check_start(task, take_batch(task, dataset, timeline), fingerprint)
+        if task.check_pretrained is not None and not (workdir / "checkpoints").exists():
+            task.check_pretrained()
         claim_workdir(workdir, config, dataset.sha256)  # bad input has left nothing behind so far
         result = train(
             task,

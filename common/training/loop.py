@@ -15,7 +15,7 @@ from common.training.interrupts import catch_signals
 from common.training.logbook import Logbook
 from common.training.mesh import put_batch
 from common.training.optimizers import make_updater
-from common.training.restore import load_params, restore_newest
+from common.training.restore import describe_identities, load_params, restore_newest
 from common.training.settings import TrainSettings
 from common.training.stage_loop import Iterate, Run, Source, Validate, run_stage
 from common.training.start import find_start, load_start
@@ -67,7 +67,7 @@ def train(
     workdir: gets checkpoints/, metrics.jsonl and tensorboard/; if it has checkpoints the run goes
         on from the newest, with the numbers an uninterrupted run would have had
     fingerprint: what the run is a function of, as a JSON-able dict; going on from a checkpoint
-        with another one is refused. The seed is added to it.
+        with another one is refused. The seed and the task's identities are added to it.
     iterate(source, start) -> batches from step `start`; by default `common.data.batches.iterate`
 
     Each stage starts from the best parameters of the one before, with a fresh optimiser and the
@@ -78,8 +78,8 @@ def train(
     """
     check_stages(task)
     workdir = Path(workdir).resolve()
-    full_fingerprint = {**(fingerprint or {}), "seed": seed}
-    start = find_start(Path(task.start), full_fingerprint) if task.start else None
+    full_fingerprint = {**(fingerprint or {}), "seed": seed, **describe_identities(task)}
+    start = find_start(task, full_fingerprint) if task.start else None
     if start is not None:
         full_fingerprint["start"] = start.identity
     sources: dict[int, Source] = {}
@@ -104,7 +104,7 @@ def train(
 
         state: TrainState | None = None
         progress = Progress(stage_name=task.stages[0].name)
-        if found := restore_newest(checkpoints, describe, full_fingerprint):
+        if found := restore_newest(checkpoints, describe, full_fingerprint, task.identities):
             state, progress = found
             params = state.params  # lets go of the fresh ones
             check_position(workdir, source_of(progress.stage), progress)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
@@ -29,8 +29,9 @@ from common.training.checkpoints import (
 from common.training.mesh import put_batch
 from common.training.state import Progress, TrainState
 from common.training.step import init_params, place_key, place_shapes, prepare_constants
-from common.training.task import Constants, Params, Task
+from common.training.task import Constants, Identity, Params, Task
 
+IDENTITY = "identity"  # of a fingerprint
 _ROWS = 20  # differences shown in one message
 _FRESH = "delete the folder to start again, or use another --workdir"
 
@@ -41,11 +42,13 @@ def restore_newest(
     checkpoints: Checkpoints,
     describe: Callable[[Progress], TrainState],
     fingerprint: Mapping[str, Any],
+    identities: Sequence[Identity] = (),
 ) -> tuple[TrainState, Progress] | None:
     """The state of the newest checkpoint that can be read, or None where there is none.
 
     describe(progress) -> shapes, dtypes and shardings of the state of that stage
     fingerprint: what the run is a function of; it must be the one that was saved
+    identities: of the task
     A checkpoint that was cut short is set aside and the one before it used, with a warning.
     Raises InputError when none can be read, or when it was made by another model or config.
     """
@@ -56,6 +59,7 @@ def restore_newest(
         try:
             check_sizes(path)
             progress, saved_fingerprint = read_record(path)
+            check_identities(path, saved_fingerprint, identities)
             check_fingerprint(path, saved_fingerprint, fingerprint)
             shapes = describe(progress)
             for part, expected in describe_state(shapes).items():
@@ -108,7 +112,8 @@ def load_trained(
         path = folder / str(step)
         try:
             check_sizes(path)
-            progress, _ = read_record(path)
+            progress, saved_fingerprint = read_record(path)
+            check_identities(path, saved_fingerprint, task.identities)
             check_fit(path, "params", describe_saved(path, "params"), describe_tree(shapes))
             params = read_params(path, shapes)
         except CutShort as error:
@@ -161,8 +166,14 @@ def check_fit(
 
 
 def check_fingerprint(path: Path, saved: Mapping[str, Any], now: Mapping[str, Any]) -> None:
-    """Raises InputError naming the entries that differ between two fingerprints."""
-    before, after = _flatten(saved), _flatten(json.loads(json.dumps(now)))
+    """Raises InputError naming the entries that differ between two fingerprints.
+
+    Identities are left to `check_identities`.
+    """
+    before, after = (
+        _flatten({name: part for name, part in tree.items() if name != IDENTITY})
+        for tree in (saved, json.loads(json.dumps(now)))
+    )
     differ = [name for name in sorted({*before, *after}) if before.get(name) != after.get(name)]
     if differ:
         shown = ", ".join(
@@ -170,6 +181,25 @@ def check_fingerprint(path: Path, saved: Mapping[str, Any], now: Mapping[str, An
         )
         more = f" and {len(differ) - _ROWS} more" if len(differ) > _ROWS else ""
         raise InputError(f"{path}: made by another run ({shown}{more}); {_FRESH}")
+
+
+def check_identities(path: Path, saved: Mapping[str, Any], identities: Sequence[Identity]) -> None:
+    """Raises InputError naming the first identity that is another one than was saved.
+
+    saved: the fingerprint of a checkpoint; what an older one does not hold is not looked at
+    """
+    known = saved.get(IDENTITY, {})
+    for name, value, remedy in identities:
+        if known.get(name, value) != value:
+            raise InputError(
+                f"{path}: its {name} is {known[name][:12]}, here it is {value[:12]}; {remedy}"
+            )
+
+
+def describe_identities(task: Task) -> dict[str, Any]:
+    """The part of a fingerprint that holds a task's identities; nothing where it has none."""
+    found = {name: value for name, value, _ in task.identities}
+    return {IDENTITY: found} if found else {}
 
 
 def warn(line: str) -> None:

@@ -18,12 +18,12 @@ from common.training.checkpoints import (
     read_params,
     read_record,
 )
-from common.training.restore import check_fit
+from common.training.restore import IDENTITY, check_fit, check_identities
 from common.training.state import Progress
 from common.training.task import Params, Task
 
 _OTHER = "give another run to start from"
-_MAY_DIFFER = ("seed", "start")
+_MAY_DIFFER = ("seed", "start", IDENTITY)  # the last is told in words of its own
 
 
 class Start(NamedTuple):
@@ -33,13 +33,14 @@ class Start(NamedTuple):
     identity: dict[str, Any]  # part of the fingerprint of the run that begins here
 
 
-def find_start(workdir: Path, fingerprint: Mapping[str, Any]) -> Start:
-    """The best checkpoint of the run in `workdir`.
+def find_start(task: Task, fingerprint: Mapping[str, Any]) -> Start:
+    """The best checkpoint of the run at `task.start`.
 
     fingerprint: of the run that begins; data and method must be the same, the seed need not
     Raises InputError when there is none, it is of other data, or the run has gone on to a later
     stage, which keeps the best of that stage only.
     """
+    workdir = Path(task.start)
     folder = workdir.resolve() / "checkpoints"
     progress, saved = _read_newest(folder)
     if progress.stage > 0:
@@ -54,6 +55,7 @@ def find_start(workdir: Path, fingerprint: Mapping[str, Any]) -> Start:
     ]
     if differ:
         raise InputError(f"{workdir}: made on something else ({', '.join(differ)}); {_OTHER}")
+    check_identities(workdir, saved, task.identities)
     if progress.best_step is None:
         raise InputError(f"{workdir}: was never evaluated; let it finish first")
     identity = {
@@ -71,7 +73,7 @@ def check_start(task: Task, batch: Mapping[str, Any], fingerprint: Mapping[str, 
     """
     if not task.start:
         return
-    start = find_start(Path(task.start), fingerprint)
+    start = find_start(task, fingerprint)
     shapes, _ = jax.eval_shape(task.init, jax.random.key(0), batch)
     _check_params(start, shapes)
 

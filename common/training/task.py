@@ -108,6 +108,14 @@ class Retriever:
     origin: Mapping[str, Any] = field(default_factory=dict)
 
 
+class Identity(NamedTuple):
+    """Something that a trained model hangs on beside configuration and dataset."""
+
+    name: str  # "vocabulary"
+    value: str  # a hash: equal where it is the same
+    remedy: str  # what to do where it is not
+
+
 class Task(NamedTuple):
     """A method as the trainer and the evaluator see it."""
 
@@ -129,8 +137,13 @@ class Task(NamedTuple):
     # pretrained(params) -> the same with the arrays of a published checkpoint in their places.
     # Called once, when a run begins; it reads files, so it is not traced.
     pretrained: Callable[[Params], Params] | None = None
+    # check_pretrained(): raises InputError for what would make `pretrained` fail. Called before a
+    # new run leaves anything behind.
+    check_pretrained: Callable[[], None] | None = None
     # Workdir of a finished run, whose best parameters the first stage begins with; "" = of `init`
     start: str = ""
+    # Stored with every checkpoint; one of another value is refused
+    identities: tuple[Identity, ...] = ()
 
 
 def ranks_catalogue(task: Task, served: str) -> bool:

@@ -38,7 +38,7 @@ def get_config(arg: str = "") -> ConfigDict:
 
     config.backbone = ""  # folder of a Flan-T5 checkpoint; "" = random weights of config.t5.size
     config.t5 = ConfigDict()
-    config.t5.size = "mini"  # or small, base, large
+    config.t5.size = "mini"  # or small, base, large, checkpoint (a backbone must be given)
     config.t5.dropout = 0.1
     config.t5.dtype = "float32"  # or bfloat16: of activations; softmax, norms, scores stay float32
     config.t5.remat = False  # compute activations again in the backward pass

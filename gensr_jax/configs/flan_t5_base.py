@@ -14,6 +14,7 @@ from gensr_jax.configs.ablations import ablate
 def get_config(arg: str = "") -> ConfigDict:
     """A checkpoint's weights and tokenizer, bfloat16, 200 rows a batch as released."""
     config = base.get_config()
+    config.t5.size = "checkpoint"  # that of config.backbone, which has no default
     config.t5.dtype = "bfloat16"
     config.eval.batch_size = 64
     config.eval.score_rows = 6400

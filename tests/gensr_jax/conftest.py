@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import partial
 from types import SimpleNamespace
 from typing import Any, NamedTuple
 
@@ -13,6 +14,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from gensr_jax.configs.ablations import PUBLISHED
 from gensr_jax.model import GenSR
 from gensr_jax.settings import LossSettings, ModelSettings
 from gensr_jax.t5 import SIZES
@@ -73,10 +75,11 @@ def make_constants(length: int = 16) -> dict[str, jax.Array]:
     }
 
 
-def make_case(**switches: Any) -> Case:
+def make_case(init: Any = jax.jit, layers: int = 1, **switches: Any) -> Case:
+    """init(function of a key) -> function that makes the parameters; layers: of either stack."""
     t5 = replace(
         SIZES["mini"], vocab_size=20, width=16, heads=2, head_width=8, ff_width=16,
-        encoder_layers=1, decoder_layers=1, full_head=switches.get("head") == "full",
+        encoder_layers=layers, decoder_layers=layers, full_head=switches.get("head") == "full",
     )  # fmt: skip
     settings = ModelSettings(
         t5=t5, n_items=ITEMS, history_length=4, title_length=3, cf_width=WIDTH, yes=YES, no=NO,
@@ -84,11 +87,32 @@ def make_case(**switches: Any) -> Case:
     )  # fmt: skip
     module, constants, batch = GenSR(settings), make_constants(), make_batch()
 
-    def init(model: GenSR) -> Any:
+    def touch_all(model: GenSR) -> Any:
         return tune_terms(model, LossSettings(), constants, batch, deterministic=True)
 
-    params = jax.jit(lambda key: module.init(key, method=init)["params"])(jax.random.key(0))
+    params = init(lambda key: module.init(key, method=touch_all)["params"])(jax.random.key(0))
     return Case(module, params, constants, batch)
+
+
+def draw_like(init: Any) -> Any:
+    """The function of a key that draws every parameter at random, biases too; compiles nothing."""
+    rng = np.random.default_rng(0)
+
+    def draw(path: Any, leaf: Any) -> jax.Array:
+        name = jax.tree_util.keystr(path, simple=True, separator="/")
+        if name.endswith("scale"):
+            return jnp.asarray(rng.uniform(0.5, 1.5, leaf.shape), jnp.float32)
+        wide = name.endswith(("shared", "relative_bias"))
+        spread = 1.0 if wide or not leaf.shape else leaf.shape[0] ** -0.5
+        return jnp.asarray(spread * rng.normal(size=leaf.shape), jnp.float32)
+
+    return lambda key: jax.tree_util.tree_map_with_path(draw, jax.eval_shape(init, key))
+
+
+@pytest.fixture(scope="session")
+def drawn():
+    """As `make`, with every parameter drawn at random instead of initialised: nothing compiles."""
+    return partial(make_case, draw_like)
 
 
 @pytest.fixture(scope="session")
@@ -105,14 +129,16 @@ def make():
     return case
 
 
-# The released computation, as `gensr_jax.configs.ablations.PUBLISHED` has it.
 @pytest.fixture(scope="session")
-def published(make):
-    return make(
-        positions=False, filter="bilinear", filter_init="xavier3d", projector="linear",
-        soft_tokens="raw", contrastive="published", null_history=False, folded=False,
-        head="full", score="probability",
-    )  # fmt: skip
+def released():
+    """The switches of the released computation."""
+    named = PUBLISHED.items()
+    return {key[6:]: value for key, value in named if key.startswith("model.")}
+
+
+@pytest.fixture(scope="session")
+def published(make, released):
+    return make(**released)
 
 
 @pytest.fixture

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from common.ranking.results import read_results, validate_results
 from launch import main as train_command
+from launch.command import run_command
 
 
 def test_results_hold_both_tasks_and_the_retriever(gensr):
@@ -26,3 +27,14 @@ def test_evaluating_again_gives_the_same(gensr, gensr_copy):
     before, after = (read_results(w / "results.json") for w in (gensr.workdir, gensr_copy))
     assert after["tasks"] == before["tasks"]
     assert after["protocol"] == before["protocol"]
+
+
+def test_another_vocabulary_is_refused(gensr, gensr_copy, monkeypatch, capsys):
+    """Another version of the library may give other scores and ids; the shapes would still fit."""
+    flags = [*gensr.flags, f"--workdir={gensr_copy}"]
+    monkeypatch.setattr("gensr_jax.unigram._DIGITS", 2)
+    for mode in ("--mode=evaluate", "--mode=train"):
+        assert run_command(train_command.main, [*flags, mode]) == 2
+        [line] = [line for line in capsys.readouterr().err.splitlines() if "error: " in line]
+        assert "its vocabulary is" in line
+        assert "install the version of `tokenizers` that it was trained with" in line
