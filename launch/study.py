@@ -65,12 +65,12 @@ def main(argv: Sequence[str]) -> int:
             raise InputError(f"--{name}: missing; --help shows the form")
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # as launch.main
     # Imports jax, which --help and bad flags need not wait for.
-    from launch.study_measures import open_request
+    from launch.studies.measures import open_request
 
     request = open_request(
         values.runs, values.data, values.draws, values.seed, values.batch_size, values.readout
     )
-    module = importlib.import_module(f"launch.study_{study}")
+    module = importlib.import_module(f"launch.studies.{study}")
     results = {"study": study, **request.describe(), **module.measure(request)}
     table = f"# {study}\n\n{module.format_table(results)}"
     out = Path(values.out)

@@ -14,9 +14,10 @@ from common.data.timeline import build_timeline
 from common.errors import InputError
 from common.ranking.results import read_results
 from launch import main as train_command
-from launch import study, study_noise
+from launch import study
 from launch.command import run_command
-from launch.study_masking import choose_slots
+from launch.studies import noise
+from launch.studies.masking import choose_slots
 from launch.trained import parse_runs
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -53,7 +54,7 @@ def gain(workdir):
 
 
 def test_noise(finished, knn, tiny, ask, monkeypatch):
-    monkeypatch.setattr(study_noise, "SHARES", (0.0, 1.0))
+    monkeypatch.setattr(noise, "SHARES", (0.0, 1.0))
     code, results, _ = ask("noise", f"--runs=LCR={finished},kNN={knn}", "--draws=2")
     assert code == 0
     for name, workdir in (("LCR", finished), ("kNN", knn)):  # a wider memory changes nothing

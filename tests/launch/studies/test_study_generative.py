@@ -12,9 +12,10 @@ from common.data.folder import load_dataset
 from common.training.mesh import put_batch
 from common.training.step import init_params, place_key, prepare_constants
 from gensr_jax.configs import tiny as config_file
-from launch import generative, study, study_information, study_space
+from launch import study
 from launch.command import run_command
 from launch.run import take_batch
+from launch.studies import generative, information, space
 from launch.trained import Trained
 
 
@@ -47,17 +48,17 @@ def ask(name, out, *flags):
 
 
 def test_information(pair, tmp_path, monkeypatch):
-    quick = dataclasses.replace(study_information.CRITIC, pairs=64, steps=20, look_every=10)
-    monkeypatch.setattr(study_information, "CRITIC", quick)
-    monkeypatch.setattr(study_information, "LISTS", 60)
-    monkeypatch.setattr(study_information, "DRAWS", 10)
+    quick = dataclasses.replace(information.CRITIC, pairs=64, steps=20, look_every=10)
+    monkeypatch.setattr(information, "CRITIC", quick)
+    monkeypatch.setattr(information, "LISTS", 60)
+    monkeypatch.setattr(information, "DRAWS", 10)
     results, text = ask("information", tmp_path, pair)
     assert results["lists"]["rec"] == {"fit": 60, "test": 60}
     assert results["entropy"] == pytest.approx(0.5004, abs=1e-4)
     assert results["cap"]["rec"] == pytest.approx(np.log(64))
     for task in ("rec", "search"):
         ours, twin = (results["methods"][name][task] for name in ("GenSR", "twin"))
-        assert list(ours) == list(study_information.MEASURES)
+        assert list(ours) == list(information.MEASURES)
         assert ours["label"]["value"] < results["entropy"]
         assert ours["infonce"]["high"] <= results["cap"][task] + 1e-6
         for key, entry in ours.items():
@@ -69,9 +70,9 @@ def test_information(pair, tmp_path, monkeypatch):
 
 
 def test_space(pair, tmp_path, monkeypatch):
-    monkeypatch.setattr(study_space, "BATCHES", 4)
-    monkeypatch.setattr(study_space, "BATCH_SIZE", 8)
-    monkeypatch.setattr(study_space, "LISTS", 40)
+    monkeypatch.setattr(space, "BATCHES", 4)
+    monkeypatch.setattr(space, "BATCH_SIZE", 8)
+    monkeypatch.setattr(space, "LISTS", 40)
     results, text = ask("space", tmp_path, pair)
     assert results["chance"]["mask_overlap"] == pytest.approx(0.0256, abs=1e-4)
     for entry in results["methods"].values():
@@ -102,9 +103,9 @@ def test_a_sketch_keeps_inner_products():
     rng = np.random.default_rng(0)
     first = {"a": rng.normal(size=(60, 50)).astype(np.float32), "b": np.ones(40, np.float32)}
     second = {"a": first["a"] + rng.normal(size=(60, 50)).astype(np.float32), "b": first["b"]}
-    sketch = study_space.make_sketch(first, seed=0)
+    sketch = space.make_sketch(first, seed=0)
     ours = [np.asarray(sketch(tree)) for tree in (first, second)]
     flat = [np.concatenate([tree["a"].ravel(), tree["b"]]) for tree in (first, second)]
     cosines = [a @ b / np.linalg.norm(a) / np.linalg.norm(b) for a, b in (ours, flat)]
-    assert ours[0].shape == (study_space.SKETCH,)
+    assert ours[0].shape == (space.SKETCH,)
     assert cosines[0] == pytest.approx(cosines[1], abs=0.1)

@@ -20,7 +20,7 @@ from common.errors import InputError
 from common.ranking.rows import choose_rows
 from common.training.mesh import put_batch
 from gensr_jax.states import States, read_states
-from launch.study_measures import Request
+from launch.studies.measures import Request
 from launch.trained import RunFolder, load_model
 
 _read = jax.jit(read_states, static_argnums=0)

@@ -23,7 +23,7 @@ from launch.compare import read_run
 from launch.evidence import weigh_evidence
 from launch.methods import METHODS
 from launch.pictures import COLORS, open_figure, plain
-from launch.study_measures import (
+from launch.studies.measures import (
     Measured,
     Request,
     bound,

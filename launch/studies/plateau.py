@@ -13,8 +13,8 @@ import numpy as np
 
 from common.errors import InputError
 from launch.pictures import COLORS, open_figure, plain
-from launch.record import read_record
-from launch.study_measures import Request
+from launch.studies.measures import Request
+from launch.studies.record import read_record
 from launch.tables import format_markdown
 from launch.trained import RunFolder
 

@@ -12,11 +12,11 @@ from common.errors import InputError
 from launch import main as train_command
 from launch import study
 from launch.command import run_command
-from launch.record import read_record
-from launch.study_measures import bound_seeds
-from launch.study_query import draw_others
+from launch.studies.measures import bound_seeds
+from launch.studies.query import draw_others
+from launch.studies.record import read_record
 
-CONFIG = Path(__file__).resolve().parents[2] / "gensr_jax/configs/tiny.py"
+CONFIG = Path(__file__).resolve().parents[3] / "gensr_jax/configs/tiny.py"
 
 
 @pytest.fixture(scope="module")

@@ -7,8 +7,8 @@ import math
 import numpy as np
 import pytest
 
-from launch.information_estimators import gaussian_information
-from launch.toy_information import ANGLES, compare_weights, information_kept, turn
+from launch.studies.estimators import gaussian_information
+from launch.studies.toy_information import ANGLES, compare_weights, information_kept, turn
 
 
 def test_information_by_hand():

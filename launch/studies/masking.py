@@ -24,7 +24,7 @@ from common.ranking.metrics import metrics_from_ranks
 from common.training.mesh import put_batch
 from launch.evidence import make_weigher
 from launch.pictures import COLORS, open_figure, plain
-from launch.study_measures import (
+from launch.studies.measures import (
     Columns,
     Measured,
     Request,

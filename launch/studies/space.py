@@ -33,9 +33,16 @@ from common.data.batches import choose_training_rows, training_source
 from common.data.hashing import SUBSET, draw_uniform
 from common.training.mesh import put_batch
 from gensr_jax.states import encoder_gradient
-from launch.generative import Generative, check_generative, draw_lists, open_generative, read_lists
 from launch.pictures import COLORS, open_figure, plain
-from launch.space_measures import (
+from launch.studies.generative import (
+    Generative,
+    check_generative,
+    draw_lists,
+    open_generative,
+    read_lists,
+)
+from launch.studies.measures import Request
+from launch.studies.space_measures import (
     RANDOM_OVERLAP,
     mask_largest,
     overlap,
@@ -44,7 +51,6 @@ from launch.space_measures import (
     share_between,
     silhouette,
 )
-from launch.study_measures import Request
 from launch.tables import format_markdown
 
 TASKS = ("rec", "search")

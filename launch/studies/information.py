@@ -32,9 +32,8 @@ import numpy as np
 
 from common.data.hashing import SUBSET, draw_uniform
 from gensr_jax.states import States
-from launch.generative import Lists, check_generative, draw_lists, open_generative, read_lists
-from launch.information_critic import CriticSettings, infonce_terms
-from launch.information_estimators import (
+from launch.studies.critic import CriticSettings, infonce_terms
+from launch.studies.estimators import (
     entropy_of,
     fit_calibration,
     fit_whitening,
@@ -42,10 +41,17 @@ from launch.information_estimators import (
     ksg_terms,
     label_terms,
 )
-from launch.information_picture import draw_information
-from launch.study_measures import Columns, Measured, Request, bound, measure_methods
+from launch.studies.generative import (
+    Lists,
+    check_generative,
+    draw_lists,
+    open_generative,
+    read_lists,
+)
+from launch.studies.information_picture import draw_information
+from launch.studies.measures import Columns, Measured, Request, bound, measure_methods
+from launch.studies.toy_information import check_estimators, compare_weights
 from launch.tables import format_bounds, format_markdown
-from launch.toy_information import check_estimators, compare_weights
 from launch.trained import RunFolder
 
 TASKS = ("rec", "search")
@@ -76,7 +82,7 @@ def measure(request: Request) -> dict[str, Any]:
     methods: {name: {task: {measure of `MEASURES`: {value, low, high, seeds}}}}; seeds: each
     run's own value. against: {other name: {task: {measure: {value, low, high}}}}, the first
     method minus the other, paired over users. Intervals hold the trained models fixed.
-    cap: ln B of each task; check, toy: see `launch.toy_information`.
+    cap: ln B of each task; check, toy: see `launch.studies.toy_information`.
     Raises InputError for runs of other methods.
     """
     check_generative(request)

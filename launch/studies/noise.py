@@ -25,7 +25,7 @@ from common.ranking.metrics import metrics_from_ranks
 from launch.evidence import make_weigher
 from launch.methods import build_task
 from launch.pictures import COLORS, open_figure, plain
-from launch.study_measures import (
+from launch.studies.measures import (
     Columns,
     Measured,
     Request,

@@ -1,0 +1,1 @@
+"""The studies of `launch.study`, one file each, and what they share."""
