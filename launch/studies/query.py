@@ -19,8 +19,8 @@ from common.ranking.intervals import compare_columns
 from common.ranking.metrics import metrics_from_ranks
 from common.ranking.protocols import FULL, make_evaluator
 from common.training.mesh import put_batch
+from launch.methods import build_task
 from launch.pictures import COLORS, open_figure, plain
-from launch.run import build_task
 from launch.studies.measures import Measured, Request, bound, measure_methods
 from launch.tables import format_bounds, format_markdown
 from launch.trained import RunFolder, load_model

@@ -14,7 +14,7 @@ from common.training.step import init_params, place_key, prepare_constants
 from gensr_jax.configs import tiny as config_file
 from launch import study
 from launch.command import run_command
-from launch.run import take_batch
+from launch.methods import take_batch
 from launch.studies import generative, information, space
 from launch.trained import Trained
 
