@@ -21,7 +21,7 @@ from launch.trained import Trained
 
 @pytest.fixture
 def pair(tiny, tmp_path, monkeypatch):
-    """Run folders of GenSR and of its twin, whose models are as `init` makes them."""
+    """pair(name, arg, seed): `--runs` of GenSR and another run, as `init` makes their models."""
 
     def load(task, workdir, seed, dataset, timeline, mesh):
         batch = put_batch(mesh, take_batch(task, dataset, timeline))
@@ -30,15 +30,18 @@ def pair(tiny, tmp_path, monkeypatch):
         return Trained(task, params, ready)
 
     monkeypatch.setattr(generative, "load_model", load)
-    for arg in ("", "twin"):
+
+    def write(name, arg="", **values):
         config = config_file.get_config(arg)
+        config.update(values)
         config.data.path = str(tiny)
         config.text.vocabulary = 256
-        folder = tmp_path / (arg or "GenSR")
-        folder.mkdir()
+        (tmp_path / name).mkdir()
         saved = {"config": config.to_dict(), "dataset_sha256": load_dataset(tiny).sha256}
-        (folder / "config.json").write_text(json.dumps(saved))
-    return f"--runs=GenSR={tmp_path / 'GenSR'},twin={tmp_path / 'twin'}"
+        (tmp_path / name / "config.json").write_text(json.dumps(saved))
+        return f"{name}={tmp_path / name}"
+
+    return lambda *other, **values: f"--runs={write('GenSR')},{write(*other, **values)}"
 
 
 def ask(name, out, *flags):
@@ -52,28 +55,28 @@ def test_information(pair, tmp_path, monkeypatch):
     monkeypatch.setattr(information, "CRITIC", quick)
     monkeypatch.setattr(information, "LISTS", 60)
     monkeypatch.setattr(information, "DRAWS", 10)
-    results, text = ask("information", tmp_path, pair)
+    results, text = ask("information", tmp_path, pair("other", seed=1))
     assert results["lists"]["rec"] == {"fit": 60, "test": 60}
     assert results["entropy"] == pytest.approx(0.5004, abs=1e-4)
     assert results["cap"]["rec"] == pytest.approx(np.log(64))
     for task in ("rec", "search"):
-        ours, twin = (results["methods"][name][task] for name in ("GenSR", "twin"))
+        ours, other = (results["methods"][name][task] for name in ("GenSR", "other"))
         assert list(ours) == list(information.MEASURES)
         assert ours["label"]["value"] < results["entropy"]
         assert ours["infonce"]["high"] <= results["cap"][task] + 1e-6
         for key, entry in ours.items():
             assert entry["low"] <= entry["value"] <= entry["high"]
             assert entry["seeds"] == pytest.approx([entry["value"]])
-            gap = results["against"]["twin"][task][key]["value"]
-            assert gap == pytest.approx(entry["value"] - twin[key]["value"])
-    assert "GenSR minus twin" in text
+            gap = results["against"]["other"][task][key]["value"]
+            assert gap == pytest.approx(entry["value"] - other[key]["value"])
+    assert "GenSR minus other" in text
 
 
 def test_space(pair, tmp_path, monkeypatch):
     monkeypatch.setattr(space, "BATCHES", 4)
     monkeypatch.setattr(space, "BATCH_SIZE", 8)
     monkeypatch.setattr(space, "LISTS", 40)
-    results, text = ask("space", tmp_path, pair)
+    results, text = ask("space", tmp_path, pair("twin", "twin"))
     assert results["chance"]["mask_overlap"] == pytest.approx(0.0256, abs=1e-4)
     for entry in results["methods"].values():
         assert list(entry["layers"]) == ["1", "2"]
@@ -87,16 +90,18 @@ def test_space(pair, tmp_path, monkeypatch):
 
 
 def test_other_methods_are_refused(pair, tmp_path, capsys):
-    other = tmp_path / "other"
-    other.mkdir()
-    saved = json.loads((tmp_path / "twin" / "config.json").read_text())
-    saved["config"]["method"] = "sasrec"
-    (other / "config.json").write_text(json.dumps(saved))
+    runs = pair("SASRec", method="sasrec")
     for name in ("information", "space"):
-        flags = [name, f"{pair},SASRec={other}", f"--out={tmp_path}"]
-        assert run_command(study.main, flags) == 2
+        assert run_command(study.main, [name, runs, f"--out={tmp_path}"]) == 2
         told = capsys.readouterr().err.splitlines()
         assert told[-1].startswith("error: --runs: SASRec is a run of sasrec, and only GenSR has")
+
+
+def test_runs_that_rank_other_rows_are_refused(pair, tmp_path, capsys):
+    runs = pair("longer", data={"min_history": 3})
+    assert run_command(study.main, ["space", runs, f"--out={tmp_path}"]) == 2
+    told = capsys.readouterr().err.splitlines()[-1]
+    assert "config.data.min_history is 1 in GenSR and 3 in longer" in told
 
 
 def test_a_sketch_keeps_inner_products():
