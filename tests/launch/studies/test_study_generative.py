@@ -8,40 +8,9 @@ import json
 import numpy as np
 import pytest
 
-from common.data.folder import load_dataset
-from common.training.mesh import put_batch
-from common.training.step import init_params, place_key, prepare_constants
-from gensr_jax.configs import tiny as config_file
 from launch import study
 from launch.command import run_command
-from launch.methods import take_batch
-from launch.studies import generative, information, space
-from launch.trained import Trained
-
-
-@pytest.fixture
-def pair(tiny, tmp_path, monkeypatch):
-    """pair(name, arg, seed): `--runs` of GenSR and another run, as `init` makes their models."""
-
-    def load(task, workdir, seed, dataset, timeline, mesh):
-        batch = put_batch(mesh, take_batch(task, dataset, timeline))
-        params, constants = init_params(task, place_key(seed, "init", mesh), batch, mesh)
-        ready = prepare_constants(task.stages[-1], params, constants, mesh)
-        return Trained(task, params, ready)
-
-    monkeypatch.setattr(generative, "load_model", load)
-
-    def write(name, arg="", **values):
-        config = config_file.get_config(arg)
-        config.update(values)
-        config.data.path = str(tiny)
-        config.text.vocabulary = 256
-        (tmp_path / name).mkdir()
-        saved = {"config": config.to_dict(), "dataset_sha256": load_dataset(tiny).sha256}
-        (tmp_path / name / "config.json").write_text(json.dumps(saved))
-        return f"{name}={tmp_path / name}"
-
-    return lambda *other, **values: f"--runs={write('GenSR')},{write(*other, **values)}"
+from launch.studies import information, space
 
 
 def ask(name, out, *flags):

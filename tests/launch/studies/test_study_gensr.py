@@ -3,42 +3,16 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
 
 import numpy as np
 import pytest
 
 from common.errors import InputError
-from launch import main as train_command
 from launch import study
 from launch.command import run_command
 from launch.studies.measures import bound_seeds
 from launch.studies.query import draw_others
 from launch.studies.record import read_record
-
-CONFIG = Path(__file__).resolve().parents[3] / "gensr_jax/configs/tiny.py"
-
-
-@pytest.fixture(scope="module")
-def train(tiny, tmp_path_factory):
-    """train(argument of the config, seed) -> workdir of a short run, each made once."""
-    known: dict[tuple[str, int], Path] = {}
-
-    def run(arg: str, seed: int = 0) -> Path:
-        if (arg, seed) not in known:
-            workdir = tmp_path_factory.mktemp("gensr") / f"{arg}{seed}"
-            flags = [
-                f"--config={CONFIG}:{arg}", f"--config.data.path={tiny}", f"--workdir={workdir}",
-                "--config.text.vocabulary=256", "--config.train.batch_size=64",
-                "--config.train.log_every_steps=1", "--config.train.probe_every_steps=2",
-                "--config.eval.retrieve=0", "--config.cf.epochs=1", f"--config.seed={seed}",
-                "--notensorboard",
-            ]  # fmt: skip
-            assert train_command.main(flags) == 0
-            known[arg, seed] = workdir
-        return known[arg, seed]
-
-    return run
 
 
 @pytest.fixture
@@ -58,53 +32,87 @@ def ask(tmp_path, capsys):
     return call
 
 
-def test_conflict(train, ask):
-    runs = f"GenSR={train('')},GenSR={train('', 1)},twin={train('twin')}"
-    code, results, _ = ask("conflict", f"--runs={runs}")
+def make_lines(kind, **columns):
+    """Lines of the stage `tune`, every 10 steps from step 100 on, where the stage before ended."""
+    first = {"step": 100, "stage": "pretrain_cf", "kind": "valid", "values": {}}
+    rows = zip(*columns.values(), strict=True)
+    return [first] + [
+        {"step": 110 + 10 * i, "stage": "tune", "kind": kind,
+         "values": dict(zip(columns, row, strict=True))}
+        for i, row in enumerate(rows)
+    ]  # fmt: skip
+
+
+def test_conflict_by_hand(write_run, ask):
+    norms = {"norm_task": [3.0, 1.0], "norm_contrastive": [100.0, 100.0]}  # weight 0.01
+    layers = ("encoder_2", "cf_view")
+
+    def lines(first, second):
+        cosines = {f"cosine_{layer}": [first, second] for layer in layers}
+        return make_lines("probe", cosine_encoder_1=[first, -second], **cosines, **norms)
+
+    runs = [
+        write_run("GenSR", "", lines(0.4, 0.2)),
+        write_run("GenSR", "", lines(0.2, 0.4), seed=1),
+        write_run("twin", "twin", lines(0.1, 0.1)),
+    ]
+    code, results, _ = ask("conflict", f"--runs={','.join(runs)}")
     assert code == 0
     method = results["methods"]["GenSR"]
-    assert set(method["layers"]) == {"encoder_1", "encoder_2", "cf_view"}
-    curves = [read_record(train("", seed), "tune", "probe") for seed in (0, 1)]
-    assert method["step"] == list(range(0, 2 * len(method["step"]), 2)) == curves[0].step.tolist()
-    cosines = [curve.column("cosine_encoder_1") for curve in curves]
+    assert method["step"] == [10, 20]
+    assert set(method["layers"]) == {"encoder_1", *layers}
     entry = method["layers"]["encoder_1"]
-    assert entry["curve"] == pytest.approx(np.mean(cosines, axis=0))
-    assert entry["mean"]["value"] == pytest.approx(np.mean(cosines))
+    assert entry["curve"] == pytest.approx([0.3, -0.3])
+    # Means 0.1 and -0.1: deviation 0.1414 over two seeds, 12.706 of it / sqrt(2).
+    assert entry["mean"]["value"] == pytest.approx(0.0, abs=1e-12)
+    assert entry["mean"]["high"] == pytest.approx(1.2706)
+    assert entry["negative"] == 0.5
+    assert entry["deviation"] == pytest.approx(0.3)
     assert entry["random"] == pytest.approx((4 * 64 * 64) ** -0.5)
-    assert np.all(np.abs(cosines) <= 1)
-    assert 0 < method["contrast"]["value"] < 1
+    assert method["contrast"]["value"] == pytest.approx((1 / 4 + 1 / 2) / 2)
     assert results["methods"]["twin"]["seeds"] == 1
 
 
-def test_plateau(train, ask):
-    code, results, _ = ask("plateau", f"--runs=GenSR={train('')},published={train('published')}")
+def test_seeds_probed_at_other_steps_are_refused(write_run, ask):
+    runs = [
+        write_run("GenSR", "", make_lines("probe", cosine_encoder_1=[0.1] * count), seed=count)
+        for count in (2, 3)
+    ]
+    code, _, err = ask("conflict", f"--runs={','.join(runs)}")
+    assert code == 2
+    assert "probed at other steps" in err
+
+
+def test_plateau_by_hand(write_run, ask):
+    losses = [0.9, 0.6, 0.45, 0.42, 0.3, 0.3]  # means of three: 0.65, 0.49, 0.39, 0.34
+    runs = [
+        write_run("GenSR", "", make_lines("train", task=losses)),
+        write_run("published", "published", make_lines("train", task=[0.5] * 5)),
+    ]
+    code, results, _ = ask("plateau", f"--runs={','.join(runs)}")
     assert code == 0
     assert results["plateau"] == pytest.approx(0.5004, abs=1e-4)
-    record = read_record(train(""), "tune", "train")
+    rows = 16 * 5  # of a batch
     seed = results["methods"]["GenSR"]["seeds"][0]
-    assert seed["rows"] == record.step[-1] * 64 * 5
-    assert seed["last"] == pytest.approx(record.column("task")[-3:].mean())
-    curve = results["methods"]["GenSR"]["curve"]
-    below = [rows for rows, loss in zip(curve["rows"], curve["loss"], strict=True) if loss < 0.49]
-    assert seed["0.49"] == (below[0] if below else None)
+    assert seed == {
+        "rows": 60 * rows, "last": pytest.approx(0.34), "0.49": 50 * rows, "0.45": 50 * rows,
+    }  # fmt: skip
+    assert results["methods"]["GenSR"]["curve"]["rows"] == [n * rows for n in (30, 40, 50, 60)]
+    never = results["methods"]["published"]["seeds"][0]
+    assert (never["0.49"], never["0.45"]) == (None, None)
 
 
-def test_query(train, ask):
-    runs = f"GenSR={train('')},published={train('published')}"
-    code, results, _ = ask("query", f"--runs={runs}", "--draws=1")
+def test_query(pair, ask):
+    code, results, _ = ask("query", pair("published", "published"), "--draws=1")
     assert code == 0
-    found = json.loads((train("") / "results.json").read_text())["tasks"]["search"]
-    for protocol, entry in results["methods"]["GenSR"].items():
-        value = found[protocol]["NDCG@10"]["value"]
-        assert entry["own"]["NDCG@10"]["value"] == pytest.approx(value, abs=1e-9)
-    changes = [
-        entry[asked]["change"]["value"]
-        for entry in results["methods"]["GenSR"].values()
-        for asked in ("none", "other")
-    ]
-    assert np.any(changes)
-    for entry in results["methods"]["published"].values():  # it never sees the query
-        assert entry["none"]["change"]["value"] == entry["other"]["change"]["value"] == 0
+    ours, released = (results["methods"][name] for name in ("GenSR", "published"))
+    assert set(ours) == {"full", "uniform19", "popularity19", "bm25_19"}
+    for protocol, entry in ours.items():
+        for asked in ("none", "other"):
+            change = entry[asked]["NDCG@10"]["value"] - entry["own"]["NDCG@10"]["value"]
+            assert entry[asked]["change"]["value"] == pytest.approx(change)
+            assert entry[asked]["change"]["value"]
+            assert released[protocol][asked]["change"]["value"] == 0  # it never sees the query
 
 
 def test_runs_without_what_a_study_needs_are_named(finished, ask):

@@ -1,0 +1,53 @@
+"""Runs of GenSR for the studies: folders written by hand, models as `init` makes them."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from common.data.folder import load_dataset
+from common.training.mesh import put_batch
+from common.training.step import init_params, place_key, prepare_constants
+from gensr_jax.configs import tiny as config_file
+from launch.methods import take_batch
+from launch.studies import generative, query
+from launch.trained import Trained
+
+
+@pytest.fixture
+def write_run(tiny, tmp_path):
+    """write_run(name, arg, lines, **values): a run's folder, as NAME=WORKDIR of `--runs`.
+
+    arg: of the tiny config; lines: of metrics.jsonl; values: keys of the config that differ
+    """
+
+    def write(name, arg="", lines=(), **values):
+        config = config_file.get_config(arg)
+        config.update(values)
+        config.data.path = str(tiny)
+        config.text.vocabulary = 256
+        workdir = tmp_path / f"{name}{config.seed}"
+        workdir.mkdir()
+        saved = {"config": config.to_dict(), "dataset_sha256": load_dataset(tiny).sha256}
+        (workdir / "config.json").write_text(json.dumps(saved))
+        text = "".join(json.dumps(line) + "\n" for line in lines)
+        (workdir / "metrics.jsonl").write_text(text)
+        return f"{name}={workdir}"
+
+    return write
+
+
+@pytest.fixture
+def pair(write_run, monkeypatch):
+    """pair(name, arg, **values): `--runs` of GenSR and another run, both untrained."""
+
+    def load(task, workdir, seed, dataset, timeline, mesh):
+        batch = put_batch(mesh, take_batch(task, dataset, timeline))
+        params, constants = init_params(task, place_key(seed, "init", mesh), batch, mesh)
+        ready = prepare_constants(task.stages[-1], params, constants, mesh)
+        return Trained(task, params, ready)
+
+    for module in (generative, query):
+        monkeypatch.setattr(module, "load_model", load)
+    return lambda *other, **values: f"--runs={write_run('GenSR')},{write_run(*other, **values)}"
