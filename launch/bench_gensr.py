@@ -92,6 +92,7 @@ def _measure(values: flags.FlagValues) -> dict[str, Any]:
     from common.training.mesh import make_mesh, put_batch
     from common.training.step import init_params, place_key, prepare_constants
     from gensr_jax.cost import BACKWARD, count_forward
+    from gensr_jax.parameters import param_report
 
     on_cpu = jax.default_backend() == "cpu"
     lists = values.lists or (2 if on_cpu else 40)
@@ -138,11 +139,13 @@ def _measure(values: flags.FlagValues) -> dict[str, Any]:
         "compile_seconds": runners["score"].compile_seconds,
         "compiled_flop_per_step": 0.0,
     }
+    counted = param_report(params["model"])
     report = {
         "size": values.size,
         "prompt_length": values.length,
         "rows": rows,
-        "parameters": sum(array.size for array in jax.tree.leaves(params["model"])),
+        "parameters": counted.live,
+        "parameters_by_part": counted.parts,
         "compute_dtype": dtype,
         "blocks": values.blocks,
         "steps_per_block": values.steps,
@@ -243,6 +246,7 @@ def _print_report(report: dict[str, Any]) -> None:
         f"model: T5 {report['size']}, {report['parameters']:,} parameters, "
         f"{report['compute_dtype']}, prompts of {report['prompt_length']} tokens"
     )
+    print("  " + ", ".join(f"{n} {count:,}" for n, count in report["parameters_by_part"].items()))
     for name, step in report["steps"].items():
         print_step(f"{name} ({report['rows'][name]:,} rows)", step, report,
                    step["analytic_flop_per_step"])  # fmt: skip

@@ -29,7 +29,7 @@ CONFIG: dict[str, Any] = {
     "layer_norm_epsilon": 1e-06,
     "model_type": "t5",
     "n_positions": 512,
-    "num_decoder_layers": 2,
+    "num_decoder_layers": 1,
     "num_heads": HEADS,
     "num_layers": 1,
     "output_past": True,

@@ -17,6 +17,8 @@ def test_the_report(tmp_path, capsys, quick_compiler):
     assert run_command(bench.main, ["gensr", *SMALL, f"--out={out}"]) == 0
     printed = capsys.readouterr().out
     report = json.loads(out.read_text())
+    assert sum(report["parameters_by_part"].values()) == report["parameters"]
+    assert f"  t5 {report['parameters_by_part']['t5']:,}, " in printed
     assert report["rows"] == {"tune": 10, "score": 100}
     for name, rows in report["rows"].items():
         step = report["steps"][name]

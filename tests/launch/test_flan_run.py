@@ -27,6 +27,8 @@ SMALL = [
     "--config.train.batch_size=64",
     "--config.train.checkpoint_every_steps=3",
     "--config.cf.epochs=1",
+    "--config.t5.dropout=0",
+    "--config.model.dropout=0",
     "--config.cf.width=8",
     "--config.data.history_length=3",
     "--config.data.min_history=0",
@@ -35,7 +37,7 @@ SMALL = [
     "--config.text.query_length=4",
     "--config.text.rec=the user {hist_cf}{hist_sem} item {cand_cf}{cand_sem}?",
     "--config.text.search=the user {hist_cf}{hist_sem} item {cand_cf}{cand_sem} {query}?",
-    "--config.eval.retrieve=5",
+    "--config.eval.retrieve=0",
     "--notensorboard",
 ]
 
@@ -84,7 +86,7 @@ def only_line(capsys):
     return line
 
 
-def test_train_resume_and_evaluate(data, flan, tmp_path, capsys, quick_compiler):
+def test_train_resume_and_evaluate_again(data, flan, tmp_path, capsys, quick_compiler):
     workdir = tmp_path / "run"
     assert start(data, workdir, flan) == 0
     err = capsys.readouterr().err
@@ -99,8 +101,6 @@ def test_train_resume_and_evaluate(data, flan, tmp_path, capsys, quick_compiler)
     (flan / "model.safetensors").unlink()  # the weights are needed once
     assert start(data, workdir, flan) == 0
     assert read_results(workdir / "results.json")["tasks"] == first["tasks"]
-    assert start(data, workdir, flan, "--mode=evaluate") == 0
-    assert read_results(workdir / "results.json")["tasks"] == first["tasks"]
 
 
 @pytest.mark.parametrize(
@@ -109,7 +109,7 @@ def test_train_resume_and_evaluate(data, flan, tmp_path, capsys, quick_compiler)
         ("no flag", "config.backbone: missing; give the folder of a Flan-T5 checkpoint"),
         ("no folder", "no such folder; give the folder of a Flan-T5 checkpoint"),
         ("other model", 'config.json, model_type: is "bert", not "t5"; use a checkpoint of T5'),
-        ("no tensor", "tensors: 1 missing (decoder.block.1.layer.1.EncDecAttention.k.weight)"),
+        ("no tensor", "tensors: 1 missing (decoder.block.0.layer.1.EncDecAttention.k.weight)"),
         ("no answers", "tokenizer.json: 'Yes' is 4 tokens"),
         ("no tokenizer", "tokenizer.json: missing; give a checkpoint with a fast tokenizer"),
     ],
@@ -128,7 +128,7 @@ def test_what_cannot_be_used_is_named_and_leaves_nothing(
             (flan / "config.json").write_text(json.dumps(keys))
         case "no tensor":
             tensors = load_file(flan / "model.safetensors")
-            del tensors["decoder.block.1.layer.1.EncDecAttention.k.weight"]
+            del tensors["decoder.block.0.layer.1.EncDecAttention.k.weight"]
             save_file(tensors, flan / "model.safetensors")
         case "no answers":
             flan_folder.write_flan(flan, answers=("Maybe",))
