@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
-from functools import partial
-from types import SimpleNamespace
+from types import MappingProxyType, SimpleNamespace
 from typing import Any, NamedTuple
 
 import jax
@@ -21,6 +21,10 @@ from gensr_jax.t5 import SIZES
 from gensr_jax.tune import tune_terms
 
 ITEMS, WIDTH, YES, NO = 9, 8, 3, 4
+SMALL = {
+    "width": 16, "heads": 2, "head_width": 8, "ff_width": 16, "encoder_layers": 1,
+    "decoder_layers": 1,
+}  # fmt: skip
 
 
 class Case(NamedTuple):
@@ -75,12 +79,10 @@ def make_constants(length: int = 16) -> dict[str, jax.Array]:
     }
 
 
-def make_case(init: Any = jax.jit, layers: int = 1, **switches: Any) -> Case:
-    """init(function of a key) -> function that makes the parameters; layers: of either stack."""
-    t5 = replace(
-        SIZES["mini"], vocab_size=20, width=16, heads=2, head_width=8, ff_width=16,
-        encoder_layers=layers, decoder_layers=layers, full_head=switches.get("head") == "full",
-    )  # fmt: skip
+def make_case(init: Any = jax.jit, sizes: Mapping[str, Any] = SMALL, **switches: Any) -> Case:
+    """init(function of a key) -> function that makes the parameters; sizes: of T5."""
+    full = switches.get("head") == "full"
+    t5 = replace(SIZES["mini"], vocab_size=20, full_head=full, **sizes)
     settings = ModelSettings(
         t5=t5, n_items=ITEMS, history_length=4, title_length=3, cf_width=WIDTH, yes=YES, no=NO,
         **switches,
@@ -111,8 +113,13 @@ def draw_like(init: Any) -> Any:
 
 @pytest.fixture(scope="session")
 def drawn():
-    """As `make`, with every parameter drawn at random instead of initialised: nothing compiles."""
-    return partial(make_case, draw_like)
+    """drawn(changed sizes of T5, **switches): as `make`, with every parameter drawn at random
+    instead of initialised; nothing compiles."""
+
+    def case(sizes: Mapping[str, Any] = MappingProxyType({}), **switches: Any) -> Case:
+        return make_case(draw_like, SMALL | dict(sizes), **switches)
+
+    return case
 
 
 @pytest.fixture(scope="session")

@@ -14,18 +14,20 @@ from scipy.stats import spearmanr
 from gensr_jax.model import GenSR
 from gensr_jax.scoring import score_candidates
 from gensr_jax.settings import LossSettings
-from gensr_jax.t5 import SIZES
 from gensr_jax.tune import tune_terms
 
-LISTS, ITEMS = 32, 9
+LISTS, ITEMS, STEPS = 32, 9, 200
+MINI = {
+    "width": 64, "heads": 4, "head_width": 16, "ff_width": 128, "encoder_layers": 2,
+    "decoder_layers": 2, "dropout": 0.0,
+}  # fmt: skip
+
+QUICK = {"xla_backend_optimization_level": 0}  # compiles in a fraction of the time
 
 
 @pytest.fixture(scope="module")
 def case(drawn):
     """The corrected model on T5's size mini, without dropout, and 32 lists at random."""
-    small = drawn()
-    t5 = replace(SIZES["mini"], vocab_size=20, full_head=False, dropout=0.0)
-    module = GenSR(replace(small.module.settings, t5=t5, dropout=0.0))
     rng = np.random.default_rng(0)
     clicks = [rng.permutation(ITEMS) + 1 for _ in range(LISTS)]  # history, target, negatives
     task = np.arange(LISTS) % 2
@@ -43,19 +45,21 @@ def case(drawn):
         "search_click": [[[row[3]], [0]] for row in clicks],
         "order": np.tile([0, 1, 2, 3, 4], (LISTS, 1)),
     }
-    batch = {name: jnp.asarray(np.array(value, np.int32)) for name, value in batch.items()}
+    arrays = {name: jnp.asarray(np.array(value, np.int32)) for name, value in batch.items()}
+    case = drawn(MINI, dropout=0.0)._replace(batch=arrays)
 
     def touch_all(model):
-        return tune_terms(model, LossSettings(), small.constants, batch, deterministic=True)
+        return tune_terms(model, LossSettings(), case.constants, arrays, deterministic=True)
 
     def init(key):
-        return module.init(key, method=touch_all)["params"]
+        return case.module.init(key, method=touch_all)["params"]
 
-    params = jax.jit(init)(jax.random.key(0))
-    return small._replace(module=module, params=params, batch=batch)
+    return case._replace(params=jax.jit(init, compiler_options=QUICK)(jax.random.key(0)))
 
 
-def test_learns_32_lists_by_heart(case):
+@pytest.fixture(scope="module")
+def trained(case):
+    """The parameters after 200 steps over all lists, and the loss before each step."""
     settings = LossSettings(contrastive_weight=0.0)
     adam = optax.adam(3e-3)
 
@@ -65,28 +69,37 @@ def test_learns_32_lists_by_heart(case):
 
         return case.module.apply({"params": params}, method=run)
 
+    def step(carry, _):
+        params, state = carry
+        value, grads = jax.value_and_grad(loss)(params)
+        moves, state = adam.update(grads, state)
+        return (optax.apply_updates(params, moves), state), value
+
     @jax.jit
     def train(params):
-        def step(carry, _):
-            params, state = carry
-            value, grads = jax.value_and_grad(loss)(params)
-            moves, state = adam.update(grads, state)
-            return (optax.apply_updates(params, moves), state), value
+        (params, _), values = jax.lax.scan(step, (params, adam.init(params)), length=STEPS)
+        return params, values
 
-        (params, _), values = jax.lax.scan(step, (params, adam.init(params)), length=200)
-        return values
+    return train(case.params)
 
-    values = train(case.params)
+
+def test_learns_32_lists_by_heart(trained):
+    _, values = trained
     assert values[0] > 0.5
     assert values[-1] < 0.01
 
 
-def test_bfloat16_ranks_as_float32(case):
+def test_bfloat16_ranks_as_float32(case, trained):
+    """Trained scores: those of random weights lie so close that rounding is a part of them."""
+
     def score(dtype):
         t5 = replace(case.module.settings.t5, dtype=dtype)
         module = GenSR(replace(case.module.settings, t5=t5))
-        run = jax.jit(lambda params: score_candidates(module, params, case.constants, case.batch))
-        return np.asarray(run(case.params)).ravel()
+        run = jax.jit(
+            lambda params: score_candidates(module, params, case.constants, case.batch),
+            compiler_options=QUICK,
+        )
+        return np.asarray(run(trained[0])).ravel()
 
     wide, coarse = score("float32"), score("bfloat16")
     assert np.any(wide != coarse)

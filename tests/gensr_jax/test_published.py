@@ -46,7 +46,7 @@ def encode(text):
 @pytest.fixture(scope="module")
 def case(drawn, released):
     """The released model with two layers in each stack and prompts from templates."""
-    case = drawn(layers=2, **released)
+    case = drawn({"encoder_layers": 2, "decoder_layers": 2}, **released)
     prompts = build_published_prompts(
         SimpleNamespace(encode=encode),
         len(case.constants["prompt_tok"]) - 1,
