@@ -119,6 +119,7 @@ def open_task(config: Any, dataset: Dataset) -> Opened:
         epochs=train.epochs,
         optimizer=read_optimizer(train),
         t5_rate_share=train.t5_rate_share,
+        word_rate_share=train.word_rate_share,
         stopping=read_stopping(train),
     )
     loss = LossSettings(**config.loss.to_dict())

@@ -23,6 +23,7 @@ from gensr_jax.scoring import explain_filter, score_candidates
 from gensr_jax.settings import LossSettings, ModelSettings
 from gensr_jax.tune import tune_loss, tune_terms
 
+WORDS = "model/t5/shared"
 # Decay is for matrices that multiply; not for tables of vectors and the gains of norms.
 UNDECAYED = ("shared", "relative_bias", "recency", "place", "null", "cf_shift", "gain", "scale")
 
@@ -35,6 +36,13 @@ class TuneSettings(NamedTuple):
     optimizer: Optimizer  # its rate is that of the new modules
     t5_rate_share: float  # of that rate, for T5
     stopping: Stopping
+    word_rate_share: float = 1.0  # of T5's rate, for its word embeddings
+
+    def share_rate(self, name: str) -> float:
+        """The share of the new modules' rate for the parameter of that name."""
+        if not name.startswith("model/t5/"):
+            return 1.0
+        return self.t5_rate_share * (self.word_rate_share if name == WORDS else 1.0)
 
 
 class Texts(NamedTuple):
@@ -86,7 +94,7 @@ def make_task(
     optimizer = replace(
         tune.optimizer,
         decayed=is_decayed,
-        rate_share=lambda name: tune.t5_rate_share if name.startswith("model/t5/") else 1.0,
+        rate_share=tune.share_rate,
     )
     stage = Stage(
         name="tune",

@@ -94,6 +94,7 @@ def get_config(arg: str = "") -> ConfigDict:
     config.train.fresh_negatives = True  # False = the same ones in every epoch (published)
     config.train.learning_rate = 1e-3  # of the new modules
     config.train.t5_rate_share = 0.1  # of it for T5
+    config.train.word_rate_share = 1.0  # of T5's for its word embeddings; random ones need more
     config.train.schedule = "cosine"  # or constant
     config.train.warmup_steps = 200
     config.train.weight_decay = 1e-3
