@@ -36,7 +36,8 @@ def measure(request: Request) -> dict[str, Any]:
     high} or None}}}.
 
     An entry has "mean" {value, low, high} over the whole training, an interval over seeds where
-    there are two or more; "deviation" over steps and "negative", the share of steps below 0 (means
+    there are two or more, and "later", the same without the first probe, where both tasks still
+    learn how often the answer is Yes (None where there is one probe); "deviation" over steps and "negative", the share of steps below 0 (means
     over seeds); "random", the deviation between random directions of as many parameters; "curve",
     the mean over seeds at each step. "contrast": the share of the contrastive loss in the sum of
     both gradients' norms, mean over steps.
@@ -66,6 +67,7 @@ def _describe(request: Request, seeds: list[tuple[RunFolder, Record]]) -> dict[s
         cosine = np.array([record.column(COSINE + layer) for _, record in seeds])
         layers[layer] = {
             "mean": bound_seeds(cosine.mean(axis=1)),
+            "later": bound_seeds(cosine[:, 1:].mean(axis=1)) if len(first.step) > 1 else None,
             "deviation": float(cosine.std(axis=1).mean()),
             "negative": float((cosine < 0).mean()),
             "random": size**-0.5,
@@ -98,9 +100,17 @@ def count_parameters(request: Request, run: RunFolder) -> dict[str, int]:
 
 def format_table(results: dict[str, Any]) -> str:
     """The results as Markdown."""
-    head = ["method", "layer", "mean cosine", "deviation", "below 0", "random directions"]
+    head = [
+        "method",
+        "layer",
+        "mean cosine",
+        "without the first probe",
+        "deviation",
+        "below 0",
+        "random directions",
+    ]
     rows = [
-        [name, layer, format_bounds(entry["mean"], 3), f"{entry['deviation']:.3f}",
+        [name, layer, format_bounds(entry["mean"], 3), format_bounds(entry["later"], 3), f"{entry['deviation']:.3f}",
          f"{entry['negative']:.0%}", f"{entry['random']:.3f}"]
         for name, method in results["methods"].items()
         for layer, entry in method["layers"].items()

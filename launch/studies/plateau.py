@@ -95,15 +95,15 @@ def draw(path: Path, results: dict[str, Any]) -> None:
             curve = method["curve"]
             panel.plot(curve["rows"], curve["loss"], color=COLORS[number % len(COLORS)],
                        linewidth=1.4, label=plain(name))  # fmt: skip
-        panel.axhline(results["plateau"], color="black", linestyle=":", linewidth=0.9)
-        text, place = f"a constant answer: {results['plateau']:.4f}", (0.98, results["plateau"])
-        panel.annotate(text, place, xycoords=("axes fraction", "data"), ha="right", va="bottom",
-                       fontsize=8)  # fmt: skip
-        tops = [max(method["curve"]["loss"]) for method in results["methods"].values()]
-        panel.set_ylim(top=min(max(tops), 0.75))
+        panel.axhline(results["plateau"], color="black", linestyle=":", linewidth=0.9,
+                      label=f"a constant answer: {results['plateau']:.4f}")  # fmt: skip
+        losses = [
+            loss for method in results["methods"].values() for loss in method["curve"]["loss"]
+        ]
+        panel.set_ylim(min(losses) - 0.03, min(max(losses), 0.75))
         panel.set_xscale("log")
         panel.set_xlabel("rows trained on (list, candidate)")
         panel.set_ylabel(f"task loss, mean of {results['window']} logged steps")
-        panel.legend(fontsize=8, loc="lower left")
+        panel.legend(fontsize=8, loc="upper right")
         panel.spines[["top", "right"]].set_visible(False)
         figure.suptitle(plain(f"Leaving the plateau: {results['dataset']['name']}"), fontsize=10)

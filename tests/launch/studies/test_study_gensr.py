@@ -66,6 +66,7 @@ def test_conflict_by_hand(write_run, ask):
     # Means 0.1 and -0.1: deviation 0.1414 over two seeds, 12.706 of it / sqrt(2).
     assert entry["mean"]["value"] == pytest.approx(0.0, abs=1e-12)
     assert entry["mean"]["high"] == pytest.approx(1.2706)
+    assert entry["later"]["value"] == pytest.approx(-0.3)
     assert entry["negative"] == 0.5
     assert entry["deviation"] == pytest.approx(0.3)
     assert entry["random"] == pytest.approx((4 * 64 * 64) ** -0.5)
