@@ -100,18 +100,11 @@ def count_parameters(request: Request, run: RunFolder) -> dict[str, int]:
 
 def format_table(results: dict[str, Any]) -> str:
     """The results as Markdown."""
-    head = [
-        "method",
-        "layer",
-        "mean cosine",
-        "without the first probe",
-        "deviation",
-        "below 0",
-        "random directions",
-    ]
+    head = ["method", "layer", "mean cosine", "without the first probe", "deviation", "below 0",
+            "random directions"]  # fmt: skip
     rows = [
-        [name, layer, format_bounds(entry["mean"], 3), format_bounds(entry["later"], 3), f"{entry['deviation']:.3f}",
-         f"{entry['negative']:.0%}", f"{entry['random']:.3f}"]
+        [name, layer, format_bounds(entry["mean"], 3), format_bounds(entry["later"], 3),
+         f"{entry['deviation']:.3f}", f"{entry['negative']:.0%}", f"{entry['random']:.3f}"]
         for name, method in results["methods"].items()
         for layer, entry in method["layers"].items()
     ]  # fmt: skip
