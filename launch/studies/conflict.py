@@ -37,10 +37,10 @@ def measure(request: Request) -> dict[str, Any]:
 
     An entry has "mean" {value, low, high} over the whole training, an interval over seeds where
     there are two or more, and "later", the same without the first probe, where both tasks still
-    learn how often the answer is Yes (None where there is one probe); "deviation" over steps and "negative", the share of steps below 0 (means
-    over seeds); "random", the deviation between random directions of as many parameters; "curve",
-    the mean over seeds at each step. "contrast": the share of the contrastive loss in the sum of
-    both gradients' norms, mean over steps.
+    learn how often the answer is Yes (None where there is one probe); "deviation" over steps and
+    "negative", the share of steps below 0 (means over seeds); "random", the deviation between
+    random directions of as many parameters; "curve", the mean over seeds at each step. "contrast":
+    the share of the contrastive loss in the sum of both gradients' norms, mean over steps.
     Raises InputError for a run without probes, and for seeds that were probed at different steps.
     """
     found: dict[str, list[tuple[RunFolder, Record]]] = {}
