@@ -44,7 +44,7 @@ class Vocabulary:
     yes: int
     no: int
     first_word: int  # id of the dataset's token 1; 0 = the dataset's texts are read, not its tokens
-    sha256: str  # of everything that decides the ids: equal for equal vocabularies
+    sha256: str  # of the tokens, their ids and scores, or of a checkpoint's tokenizer.json
     tokenizer: Any = field(repr=False)
     pad: int = PAD
     eos: int = EOS

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import sys
 
@@ -11,7 +12,9 @@ import pytest
 from common.errors import InputError
 from gensr_jax.tokens import (
     choose_vocabulary,
+    identify,
     join_lists,
+    make_vocabulary,
     number_words,
     open_checkpoint_tokens,
     pad_lists,
@@ -175,6 +178,18 @@ def test_other_bad_input(text_dataset, monkeypatch):
     monkeypatch.setitem(sys.modules, "tokenizers", None)
     with pytest.raises(InputError, match=r"tokenizers: not installed; run `pip install"):
         choose_vocabulary(text_dataset(), "auto")
+
+
+def test_identity_hangs_on_ids_and_not_on_how_the_library_writes_them(tmp_path):
+    first = number_words(["cup", "pot"], ["liked ?"], where="here")
+    again = number_words(["cup", "pot"], ["liked ?"], where="here")
+    again.tokenizer.enable_truncation(3)  # changes its file
+    assert identify(first) == identify(make_vocabulary("words", again.tokenizer, "here", 3))
+    assert identify(first).value != identify(number_words(["pot", "cup"], [], "here")).value
+    assert f"this is {tokenizers.__version__}" in identify(first).remedy
+    own = identify(open_checkpoint_tokens(make_checkpoint(tmp_path)))
+    assert own.remedy == "use the tokenizer.json that it was trained with"
+    assert own.value == hashlib.sha256((tmp_path / "tokenizer.json").read_bytes()).hexdigest()
 
 
 def test_lists_are_cut_and_padded():

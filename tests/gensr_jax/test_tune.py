@@ -65,6 +65,7 @@ def test_padding_counts_for_nothing(make):
 
         return case.module.apply({"params": case.params}, method=run)
 
+    value = jax.jit(value, compiler_options={"xla_backend_optimization_level": 0})
     assert float(value(padded)) == pytest.approx(float(value(case.batch)), rel=1e-5)
 
 
@@ -96,15 +97,29 @@ def test_gradients_are_finite_and_reach_what_they_should(request, make, fixture)
     assert all("decoder" in name or name.endswith(allowed) for name in dead), dead
 
 
-def test_users_without_history_have_finite_gradients(make):
+def test_nothing_to_read_has_finite_gradients(make):
+    """No history; no title at all, and a candidate that the CF table does not know; only pads."""
     case = make()
-    empty = case.batch | {
-        "rec_item": jnp.zeros_like(case.batch["rec_item"]),
-        "search_click": jnp.zeros_like(case.batch["search_click"]),
-    }
-    (value, _), grads = loss_of(case, batch=empty)(case.params)
-    assert np.isfinite(value)
-    assert all(np.all(np.isfinite(leaf)) for leaf in jax.tree.leaves(grads))
+    zeros = jnp.zeros_like
+    blank = {name: zeros(case.batch[name]) for name in ("rec_item", "search_click")}
+    titles = {name: zeros(case.constants[name]) for name in ("title_head", "title_full")}
+    cold = {"cf_table": case.constants["cf_table"].at[4].set(0.0)}
+    pads = {"valid": zeros(case.batch["valid"]), "negatives": zeros(case.batch["negatives"])}
+
+    @jax.jit
+    def run(constants, batch):
+        def loss(params):
+            key = jax.random.key(0)
+            return tune_loss(case.module, LossSettings(), params, constants, batch, key)[0]
+
+        return jax.value_and_grad(loss)(case.params)
+
+    for constants, batch in (({}, blank), (titles | cold, {}), (titles, blank), ({}, blank | pads)):
+        value, grads = run(case.constants | constants, case.batch | batch)
+        assert np.isfinite(value)
+        assert all(np.all(np.isfinite(leaf)) for leaf in jax.tree.leaves(grads))
+    assert value == 0  # the last: nothing but pads
+    assert not any(np.any(leaf) for leaf in jax.tree.leaves(grads))
 
 
 @pytest.mark.parametrize("head", ["two", "towers"])

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import functools
 from pathlib import Path
+from types import SimpleNamespace
 from typing import NamedTuple
 
 import jax
@@ -107,3 +109,15 @@ def quick_compiler(monkeypatch):
             return compile_fully(lowered, compiler_options=quick)
 
     monkeypatch.setattr(jax.stages.Lowered, "compile", compile_quickly)
+
+
+@pytest.fixture
+def quick_jit(monkeypatch):
+    """As `quick_compiler`, for what the trainer and the evaluator compile by `jax.jit`."""
+    quick = {"xla_backend_optimization_level": 0, "xla_cpu_use_fusion_emitters": False}
+    # Their own jits alone: one inside another takes no options.
+    ours = SimpleNamespace(
+        **vars(jax) | {"jit": functools.partial(jax.jit, compiler_options=quick)}
+    )
+    for module in ("common.training.step", "common.ranking.protocols"):
+        monkeypatch.setattr(f"{module}.jax", ours)

@@ -49,6 +49,7 @@ def load_module(name: str) -> ModuleType:
     return module
 
 
+pytest.importorskip("tokenizers")
 flan_folder = load_module("flan_folder")
 
 
@@ -86,7 +87,7 @@ def only_line(capsys):
     return line
 
 
-def test_train_resume_and_evaluate_again(data, flan, tmp_path, capsys, quick_compiler):
+def test_train_resume_and_evaluate_again(data, flan, tmp_path, capsys, quick_jit):
     workdir = tmp_path / "run"
     assert start(data, workdir, flan) == 0
     err = capsys.readouterr().err
