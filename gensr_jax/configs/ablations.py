@@ -29,6 +29,7 @@ PUBLISHED: dict[str, Any] = {
     "train.negative_sampling": "popularity",
     "train.learning_rate": 1e-4,
     "train.t5_rate_share": 1.0,
+    "train.word_rate_share": 1.0,
     "train.schedule": "constant",  # it decays over 200 epochs of which a run does ten
     "t5.dtype": "float32",
 }
@@ -49,7 +50,9 @@ ABLATIONS: dict[str, dict[str, Any]] = {
     "fault_soft_tokens": {"model.soft_tokens": "raw", "model.projector": "linear"},
     "fault_filter": {"model.filter": "bilinear", "model.filter_init": "xavier3d"},
     "fault_cf_table": {"cf.table": "layer0", "model.positions": False},
-    "fault_schedule": {"train.schedule": "constant", "train.t5_rate_share": 1.0},
+    "fault_schedule": {
+        "train.schedule": "constant", "train.t5_rate_share": 1.0, "train.word_rate_share": 1.0,
+    },
     "fault_negatives": {"train.fresh_negatives": False, "train.negative_sampling": "popularity"},
     "fault_head": {
         "model.head": "full", "model.score": "probability", "loss.task": "vocab_ce",

@@ -14,13 +14,13 @@ from typing import Any
 import numpy as np
 
 from common.data.batches import Batch
-from common.errors import InputError
 from common.ranking.intervals import compare_columns
 from common.ranking.metrics import metrics_from_ranks
 from common.ranking.protocols import FULL, make_evaluator
 from common.training.mesh import put_batch
 from launch.methods import build_task
 from launch.pictures import COLORS, open_figure, plain
+from launch.studies.generative import check_generative
 from launch.studies.measures import Measured, Request, bound, measure_methods
 from launch.tables import format_bounds, format_markdown
 from launch.trained import RunFolder, load_model
@@ -37,15 +37,15 @@ def measure(request: Request) -> dict[str, Any]:
     of one other test search's query.
     Raises InputError for a run that is not of gensr.
     """
+    check_generative(request)
     measured = measure_methods(request, lambda run: _measure_run(request, run))
     return {"methods": {name: _summarize(found, request.seed) for name, found in measured.items()}}
 
 
 def _measure_run(request: Request, run: RunFolder) -> Measured:
     """Columns "PROTOCOL/ASKED"."""
-    if run.config.method != "gensr":
-        raise InputError(f"--runs: {run.name} is of {run.config.method}; use runs of gensr")
     dataset = request.dataset
+    unasked = dataset.n_queries + 1  # the prompt of a search without its query
     task = build_task(run.config, dataset)._replace(tasks=("search",))
     trained = load_model(
         task, run.workdir, run.config.seed, dataset, request.timeline, request.mesh
@@ -60,7 +60,7 @@ def _measure_run(request: Request, run: RunFolder) -> Measured:
     )
 
     def remove(batch: Batch) -> Batch:
-        return {**batch, "query": np.full_like(batch["query"], dataset.n_queries + 1)}
+        return {**batch, "query": np.full_like(batch["query"], unasked)}
 
     found = {
         "own": [evaluate(trained.params, trained.constants).ranks],

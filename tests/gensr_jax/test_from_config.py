@@ -111,3 +111,11 @@ def test_both_views_off_is_refused():
     config = tiny.get_config("no_cf+no_semantic")
     with pytest.raises(InputError, match="both views are off"):
         from_config.check_config(config)
+
+
+@pytest.mark.parametrize("arg", ["published", "fault_schedule"])
+def test_the_release_has_one_rate_for_everything(arg):
+    """A config of ours that raises a share must not change what the release computes."""
+    assert demo.get_config().train.word_rate_share > 1
+    train = demo.get_config(arg).train
+    assert (train.t5_rate_share, train.word_rate_share) == (1.0, 1.0)

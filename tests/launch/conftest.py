@@ -10,6 +10,8 @@ from typing import NamedTuple
 import jax
 import pytest
 
+from common.data.folder import load_dataset
+from common.data.timeline import build_timeline
 from launch import main as train_command
 from launch import prepare
 from launch.command import run_command
@@ -33,6 +35,18 @@ def tiny(tmp_path_factory):
     path = tmp_path_factory.mktemp("data") / "tiny"
     assert prepare.main(["--source=synthetic", "--preset=tiny", f"--out={path}"]) == 0
     return path
+
+
+@pytest.fixture(scope="session")
+def dataset(tiny):
+    """The tiny dataset."""
+    return load_dataset(tiny)
+
+
+@pytest.fixture(scope="session")
+def timeline(dataset):
+    """The timeline of the tiny dataset."""
+    return build_timeline(dataset.rec, dataset.search, dataset.n_users, dataset.history_order)
 
 
 @pytest.fixture(scope="session")

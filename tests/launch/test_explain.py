@@ -11,8 +11,6 @@ import numpy as np
 import pytest
 
 from common.data.batches import evaluation_source
-from common.data.folder import load_dataset
-from common.data.timeline import build_timeline
 from common.data.view import View
 from common.errors import InputError
 from common.ranking.ranks import read_ranks
@@ -24,16 +22,6 @@ from launch.pictures import draw_evidence
 
 ROOT = Path(__file__).resolve().parents[2]
 KNN = ROOT / "baselines_jax/configs/item_knn_demo.py"
-
-
-@pytest.fixture(scope="module")
-def dataset(tiny):
-    return load_dataset(tiny)
-
-
-@pytest.fixture(scope="module")
-def timeline(dataset):
-    return build_timeline(dataset.rec, dataset.search, dataset.n_users, dataset.history_order)
 
 
 def find_user(dataset, searching):

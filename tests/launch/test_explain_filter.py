@@ -8,8 +8,6 @@ import json
 import numpy as np
 import pytest
 
-from common.data.folder import load_dataset
-from common.data.timeline import build_timeline
 from common.ranking.ranks import read_ranks
 from common.ranking.seen import find_seen
 from launch import main as train_command
@@ -18,16 +16,6 @@ from launch.explain_cases import choose_case, find_case
 from launch.explain_filter_text import format_filter
 from launch.names import User, resolve_users
 from launch.pictures import draw_filter
-
-
-@pytest.fixture(scope="module")
-def dataset(tiny):
-    return load_dataset(tiny)
-
-
-@pytest.fixture(scope="module")
-def timeline(dataset):
-    return build_timeline(dataset.rec, dataset.search, dataset.n_users, dataset.history_order)
 
 
 @pytest.fixture

@@ -117,7 +117,11 @@ def test_query(pair, ask):
 
 
 def test_runs_without_what_a_study_needs_are_named(finished, ask):
-    for name, part in (("conflict", "no probes"), ("plateau", "no curve"), ("query", "is of lcr")):
+    for name, part in (
+        ("conflict", "no probes"),
+        ("plateau", "no curve"),
+        ("query", "is a run of lcr"),
+    ):
         code, _, err = ask(name, f"--runs=LCR={finished}")
         assert code == 2
         assert part in err
