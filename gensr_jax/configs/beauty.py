@@ -24,12 +24,12 @@ def get_config(arg: str = "") -> ConfigDict:
     config.t5.dropout = 0.0
     config.model.semantic_level = "item"
     config.cf.learning_rate = 0.01
-    config.cf.epochs = 20
+    config.cf.epochs = 10
     config.train.batch_size = 128
     config.train.epochs = 1
     config.train.learning_rate = 2e-3
     config.train.t5_rate_share = 1.0
-    config.train.word_rate_share = 20.0  # of 1, 5, 20: chosen on demo's validation rows
+    config.train.word_rate_share = 60.0  # of 1, 5, 20, 60: chosen on demo's validation rows
     config.train.eval_every_epochs = 1.0
     config.eval.retrieve = 100
     return ablate(config, arg)
