@@ -120,6 +120,7 @@ def open_task(config: Any, dataset: Dataset) -> Opened:
         optimizer=read_optimizer(train),
         t5_rate_share=train.t5_rate_share,
         word_rate_share=train.word_rate_share,
+        decays_tables=train.decay_tables,
         stopping=read_stopping(train),
     )
     loss = LossSettings(**config.loss.to_dict())

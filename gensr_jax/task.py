@@ -37,6 +37,7 @@ class TuneSettings(NamedTuple):
     t5_rate_share: float  # of that rate, for T5
     stopping: Stopping
     word_rate_share: float = 1.0  # of T5's rate, for its word embeddings
+    decays_tables: bool = False  # weight decay of tables of vectors too, as released
 
     def share_rate(self, name: str) -> float:
         """The share of the new modules' rate for the parameter of that name."""
@@ -93,7 +94,7 @@ def make_task(
     count, length = 1 + view.negatives, texts.prompt_tok.shape[1]
     optimizer = replace(
         tune.optimizer,
-        decayed=is_decayed,
+        decayed=None if tune.decays_tables else is_decayed,
         rate_share=tune.share_rate,
     )
     stage = Stage(

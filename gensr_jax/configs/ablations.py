@@ -30,6 +30,7 @@ PUBLISHED: dict[str, Any] = {
     "train.learning_rate": 1e-4,
     "train.t5_rate_share": 1.0,
     "train.word_rate_share": 1.0,
+    "train.decay_tables": True,
     "train.schedule": "constant",  # it decays over 200 epochs of which a run does ten
     "t5.dtype": "float32",
 }

@@ -97,7 +97,8 @@ def get_config(arg: str = "") -> ConfigDict:
     config.train.word_rate_share = 1.0  # of T5's for its word embeddings; random ones need more
     config.train.schedule = "cosine"  # or constant
     config.train.warmup_steps = 200
-    config.train.weight_decay = 1e-3
+    config.train.weight_decay = 1e-3  # of matrices
+    config.train.decay_tables = False  # and of tables of vectors, such as embeddings (published)
     config.train.clip_norm = 1.0
     config.train.metric = "mean/uniform99/NDCG@5"  # on the validation part
     config.train.patience = 5  # evaluations without a gain; 0 = never stop early

@@ -119,3 +119,8 @@ def test_the_release_has_one_rate_for_everything(arg):
     assert demo.get_config().train.word_rate_share > 1
     train = demo.get_config(arg).train
     assert (train.t5_rate_share, train.word_rate_share) == (1.0, 1.0)
+
+
+def test_published_mode_decays_tables():
+    assert demo.get_config("published").train.decay_tables
+    assert not demo.get_config().train.decay_tables

@@ -23,8 +23,7 @@ DECAYED = {
 }
 
 
-@pytest.fixture
-def stage(drawn) -> Stage:
+def open_stage(drawn, decays_tables: bool = False) -> Stage:
     optimizer = Optimizer(
         learning_rate=1e-3, schedule="cosine", warmup_steps=5, weight_decay=0.5, clip_norm=0.0
     )
@@ -36,12 +35,19 @@ def stage(drawn) -> Stage:
     task = make_task(
         case.module.settings,
         LossSettings(),
-        TuneSettings(4, 1, optimizer, 0.1, Stopping(), word_rate_share=3.0),
+        TuneSettings(
+            4, 1, optimizer, 0.1, Stopping(), word_rate_share=3.0, decays_tables=decays_tables
+        ),
         View(task="rec", rec_length=4, search_length=4, clicks=1, negatives=2),
         texts,
         Collaborative(given=np.asarray(case.constants["cf_table"])),
     )
     return task.stages[-1]
+
+
+@pytest.fixture
+def stage(drawn) -> Stage:
+    return open_stage(drawn)
 
 
 @pytest.fixture
@@ -98,6 +104,19 @@ def test_decay_is_for_matrices_alone(stage, params):
     assert {"scale", "bias", "log_temperature", "cf_shift"} <= kinds
     for name, values in found.items():
         decays = name.startswith("model/") and name.split("/")[-1] in DECAYED
+        np.testing.assert_allclose(
+            values, share_of(name) if decays else 0.0, rtol=1e-6, err_msg=name
+        )
+
+
+def test_the_release_decays_tables_too(drawn, params):
+    """Every array of two or more axes of the model, its word embeddings too."""
+    sizes = {
+        jax.tree_util.keystr(path, simple=True, separator="/"): leaf.ndim
+        for path, leaf in jax.tree_util.tree_leaves_with_path(params)
+    }
+    for name, values in direct(open_stage(drawn, decays_tables=True), params, 0.0).items():
+        decays = name.startswith("model/") and sizes[name] > 1
         np.testing.assert_allclose(
             values, share_of(name) if decays else 0.0, rtol=1e-6, err_msg=name
         )
