@@ -65,7 +65,7 @@ LEAST = {
     "train.batch_size": 1,
     "train.epochs": 1,
     "train.negatives": 1,
-    "eval.score_rows": 1,
+    "eval.score_rows": 0,
     "eval.retrieve": 0,
 }
 

@@ -17,8 +17,8 @@ from gensr_jax.model import GenSR, Histories
 from gensr_jax.tune import answer_difference
 
 Arrays = Mapping[str, jax.Array]
-
-
+CACHED = 2**20  # float32 numbers: 4 MiB
+DEVICE_ROWS = 2048
 PROMPT = ("prompt_tok", "prompt_slot", "prompt_mask")
 
 
@@ -43,13 +43,15 @@ def score_candidates(
 def _score_blocks(module: GenSR, params: Any, constants: Arrays, batch: Arrays) -> jax.Array:
     """As `score_candidates`.
 
-    Candidates are scored block by block, so that B times the block is at most
+    Candidates are scored in equal blocks, so that B times the block is at most
     `settings.score_rows`. A score depends neither on the block nor on the other candidates.
     """
     candidates = candidate_items(batch)
     rows, count = candidates.shape
-    block = max(1, min(count, module.settings.score_rows // rows))
-    blocks = -(-count // block)
+    length, width = constants["prompt_tok"].shape[1], module.settings.t5.width
+    most = module.settings.score_rows or fit_rows(length * width, jax.default_backend())
+    blocks = -(-count // max(1, most // rows))
+    block = -(-count // blocks)
     padded = jnp.pad(candidates, ((0, 0), (0, blocks * block - count)))
 
     def encode(model: GenSR) -> Histories:
@@ -70,6 +72,15 @@ def _score_blocks(module: GenSR, params: Any, constants: Arrays, batch: Arrays) 
     parts = jax.lax.map(score_block, padded.reshape(rows, blocks, block).swapaxes(0, 1))
     scores = parts.swapaxes(0, 1).reshape(rows, -1)[:, :count]
     return jnp.where(candidates != 0, scores, -jnp.inf)
+
+
+def fit_rows(size: int, platform: str) -> int:
+    """(list, candidate) rows to score at once, of which each holds `size` numbers in T5's encoder.
+
+    On a CPU the rows stay near its cache: Flan-T5 base with 110 tokens was 1.8 times as fast in
+    blocks of 25 rows as in one of 100. An accelerator wants many.
+    """
+    return max(1, CACHED // size) if platform == "cpu" else DEVICE_ROWS
 
 
 def explain_filter(

@@ -40,7 +40,7 @@ class ModelSettings:
     # Rows of the answers alone; "full": the vocabulary; "towers": no decoder, a head for each task
     head: str = "two"
     score: str = "difference"  # of the answers' logits; or "probability" of Yes in the vocabulary
-    score_rows: int = 2048  # (list, candidate) rows that scoring holds at once
+    score_rows: int = 0  # (list, candidate) rows that scoring holds at once; 0 = `fit_rows`
     cf_view: bool = True  # ablation: False leaves slots 0 and 2 empty
     semantic_view: bool = True  # ablation: False leaves slots 1 and 3 empty
 

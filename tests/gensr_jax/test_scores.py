@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from gensr_jax.model import GenSR
-from gensr_jax.scoring import explain_filter, score_candidates
+from gensr_jax.scoring import explain_filter, fit_rows, score_candidates
 
 
 def score(case, batch=None, constants=None, **settings):
@@ -51,6 +51,12 @@ def test_neither_bucket_nor_batch_mates_nor_candidates_count(make):
     close(score(case, fewer), first[:, [0, 2, 1]])
     close(score(case, score_rows=3), first)  # one candidate of each list at a time
     close(score(case, score_rows=6), first)
+
+
+def test_rows_at_once_fit_the_cache_of_a_cpu_and_fill_an_accelerator():
+    assert fit_rows(110 * 768, "cpu") == 12
+    assert fit_rows(2**30, "cpu") == 1
+    assert fit_rows(110 * 768, "gpu") == fit_rows(16 * 64, "tpu") == 2048
 
 
 def test_batch_without_queries_is_scored_alike_with_short_prompts(make):
