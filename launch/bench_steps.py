@@ -51,7 +51,7 @@ class Runner:
         state = init_state(own, updater, mesh, stage.keeps_start)
         rest = (constants, batch, place_key(0, stage.name, mesh), jnp.float32(1.0))
         start = time.perf_counter()
-        step: Any = make_step(stage, updater, mesh)  # a jitted function, so it can be lowered
+        step: Any = make_step(stage, updater, mesh, state)  # jitted, so it can be lowered
         self._step = step.lower(state, *rest).compile()
         self.compile_seconds = time.perf_counter() - start
         self._state, self._rest = state, rest

@@ -17,6 +17,7 @@ from common.training.mesh import put_batch
 from common.training.optimizers import make_updater
 from common.training.restore import describe_identities, load_params, restore_newest
 from common.training.settings import TrainSettings
+from common.training.sharding import place_shapes
 from common.training.stage_loop import Iterate, Run, Source, Validate, run_stage
 from common.training.start import find_start, load_start
 from common.training.state import Progress, StageSummary, TrainState
@@ -25,7 +26,6 @@ from common.training.step import (
     init_params,
     init_state,
     place_key,
-    place_shapes,
     prepare_constants,
 )
 from common.training.stopwatch import measure_rate
@@ -103,13 +103,15 @@ def train(
             return describe_state(shapes, updater, mesh, stage.keeps_start)
 
         state: TrainState | None = None
-        progress = Progress(stage_name=task.stages[0].name)
-        if found := restore_newest(checkpoints, describe, full_fingerprint, task.identities):
+        progress = Progress(stage_name=task.stages[0].name, rows=dict(task.rows))
+        if found := restore_newest(
+            checkpoints, describe, full_fingerprint, task.identities, task.rows
+        ):
             state, progress = found
             params = state.params  # lets go of the fresh ones
             check_position(workdir, source_of(progress.stage), progress)
         elif start is not None:
-            params = load_start(start, shapes)
+            params = load_start(start, shapes, task.rows)
         elif task.pretrained is not None:
             params = task.pretrained(params)
 
@@ -190,6 +192,7 @@ def finish_stage(progress: Progress, stage: Stage) -> Progress:
         earlier_wait_seconds=progress.wait_seconds,
         earlier_examples=progress.timed_examples,
         stages=(*progress.stages, summary),
+        rows=progress.rows,
     )
 
 

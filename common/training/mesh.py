@@ -1,4 +1,6 @@
-"""Devices as a mesh of one axis, "data": batches are split over it, everything else is copied.
+"""Devices as a mesh of two axes: "data" splits batches, "model" splits tables.
+
+What is split over "model", `common.training.sharding` says; the rows of a batch are copied over it.
 
 Shapes: [B] batch rows of all processes together
 """
@@ -15,17 +17,52 @@ from common.data.view import HOST_FIELDS
 from common.errors import InputError
 from common.training.task import Batch
 
+DATA, MODEL = "data", "model"
 
-def make_mesh(devices: Sequence[jax.Device] | None = None) -> Mesh:
-    """A mesh of one axis, "data", over the given devices (all of them if none are given)."""
+
+def make_mesh(devices: Sequence[jax.Device] | None = None, model: int = 1) -> Mesh:
+    """A mesh over the given devices, all of them if none are given.
+
+    model: devices that share a table; the others share batches
+    """
     devices = jax.devices() if devices is None else devices
     # Auto is spelled out: make_mesh's own default, Explicit, makes flax's Embed fail.
-    return jax.make_mesh((len(devices),), ("data",), axis_types=(AxisType.Auto,), devices=devices)
+    return jax.make_mesh(
+        (len(devices) // model, model), (DATA, MODEL), axis_types=(AxisType.Auto,) * 2,
+        devices=devices,
+    )  # fmt: skip
+
+
+def read_mesh(text: str) -> Mesh:
+    """The mesh of `config.mesh`: "" for all devices on "data", "data:8", or "data:4,model:2".
+
+    An axis that is not named has one device. With several processes all devices must be used.
+    Raises InputError for text that is no mesh, and for more devices than there are.
+    """
+    devices = jax.devices()
+    if not text:
+        return make_mesh(devices)
+    sizes = {DATA: 1, MODEL: 1}
+    for part in text.split(","):
+        axis, _, size = part.strip().partition(":")
+        if axis not in sizes or not size.isdecimal() or int(size) < 1:
+            raise InputError(
+                f"config.mesh = {text!r}: {part.strip()!r} is no axis with its devices; write it "
+                "as data:8 or data:4,model:2"
+            )
+        sizes[axis] = int(size)
+    asked = sizes[DATA] * sizes[MODEL]
+    if asked > len(devices) or (asked < len(devices) and jax.process_count() > 1):
+        raise InputError(
+            f"config.mesh = {text!r}: asks for {asked} devices, there are {len(devices)} of "
+            f"{jax.process_count()} process(es); ask for as many, or leave it empty"
+        )
+    return make_mesh(devices[:asked], sizes[MODEL])
 
 
 def row_sharding(mesh: Mesh) -> NamedSharding:
     """First axis split over the devices."""
-    return NamedSharding(mesh, PartitionSpec("data"))
+    return NamedSharding(mesh, PartitionSpec(DATA))
 
 
 def full_sharding(mesh: Mesh) -> NamedSharding:
@@ -34,8 +71,8 @@ def full_sharding(mesh: Mesh) -> NamedSharding:
 
 
 def check_batch_size(mesh: Mesh, rows: int) -> None:
-    """Raises InputError unless the B rows of a batch divide by the devices."""
-    devices = mesh.size
+    """Raises InputError unless the B rows of a batch divide by the devices of "data"."""
+    devices = mesh.shape[DATA]
     if rows % devices or rows == 0:
         below, above = rows // devices * devices, (rows // devices + 1) * devices
         use = f"{below} or {above}" if below else f"{above}"

@@ -7,6 +7,7 @@ import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, Literal
 
 import jax
@@ -27,15 +28,15 @@ from common.training.checkpoints import (
     read_state,
 )
 from common.training.mesh import put_batch
+from common.training.sharding import Described, cut_rows, place_shapes
 from common.training.state import Progress, TrainState
-from common.training.step import init_params, place_key, place_shapes, prepare_constants
+from common.training.step import init_params, place_key, prepare_constants
 from common.training.task import Constants, Identity, Params, Task
 
 IDENTITY = "identity"  # of a fingerprint
 _ROWS = 20  # differences shown in one message
 _FRESH = "delete the folder to start again, or use another --workdir"
 
-Described = Mapping[str, tuple[tuple[int, ...], str]]
 
 
 def restore_newest(
@@ -43,12 +44,13 @@ def restore_newest(
     describe: Callable[[Progress], TrainState],
     fingerprint: Mapping[str, Any],
     identities: Sequence[Identity] = (),
+    rows: Mapping[str, int] = MappingProxyType({}),
 ) -> tuple[TrainState, Progress] | None:
     """The state of the newest checkpoint that can be read, or None where there is none.
 
     describe(progress) -> shapes, dtypes and shardings of the state of that stage
     fingerprint: what the run is a function of; it must be the one that was saved
-    identities: of the task
+    identities, rows: of the task
     A checkpoint that was cut short is set aside and the one before it used, with a warning.
     Raises InputError when none can be read, or when it was made by another model or config.
     """
@@ -63,7 +65,8 @@ def restore_newest(
             check_fingerprint(path, saved_fingerprint, fingerprint)
             shapes = describe(progress)
             for part, expected in describe_state(shapes).items():
-                check_fit(path, part, describe_saved(path, part), expected)
+                saved = cut_rows(describe_saved(path, part), progress.rows)
+                check_fit(path, part, saved, cut_rows(expected, rows))
             state = read_state(path, shapes)
         except CutShort as error:
             broken.append((step, error))
@@ -71,6 +74,7 @@ def restore_newest(
         for bad, reason in broken:
             warn(f"{checkpoints.folder / str(bad)}: cut short ({reason}); going on from {step}")
             checkpoints.set_aside(bad)
+        progress = replace(progress, rows=dict(rows))
         return state, _forget_broken_best(checkpoints, progress)
     if broken:
         raise _nothing_readable(checkpoints.folder, broken)
@@ -114,7 +118,8 @@ def load_trained(
             check_sizes(path)
             progress, saved_fingerprint = read_record(path)
             check_identities(path, saved_fingerprint, task.identities)
-            check_fit(path, "params", describe_saved(path, "params"), describe_tree(shapes))
+            saved = cut_rows(describe_saved(path, "params"), progress.rows)
+            check_fit(path, "params", saved, cut_rows(describe_tree(shapes), task.rows))
             params = read_params(path, shapes)
         except CutShort as error:
             broken.append((step, error))

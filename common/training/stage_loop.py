@@ -74,7 +74,7 @@ def run_stage(
     check_batch_size(run.mesh, stage.batch_size)
     total, settings = len(source), run.settings
     eval_every = count_steps_between_evaluations(settings, source, stage.eval_every_epochs)
-    launch = make_step(stage, updater, run.mesh)
+    launch = make_step(stage, updater, run.mesh, state)
     probe = make_probe(stage, run.mesh) if settings.probe_every_steps else None
     key = place_key(run.seed, f"stage/{stage.name}", run.mesh)
     rate_scale = put_full(run.mesh, np.float32(progress.rate_scale))

@@ -19,6 +19,7 @@ from common.training.checkpoints import (
     read_record,
 )
 from common.training.restore import IDENTITY, check_fit, check_identities
+from common.training.sharding import cut_rows
 from common.training.state import Progress
 from common.training.task import Params, Task
 
@@ -30,6 +31,7 @@ class Start(NamedTuple):
     """The checkpoint that a run begins with."""
 
     path: Path
+    rows: Mapping[str, int]  # as `Progress.rows`
     identity: dict[str, Any]  # part of the fingerprint of the run that begins here
 
 
@@ -63,7 +65,7 @@ def find_start(task: Task, fingerprint: Mapping[str, Any]) -> Start:
         "step": progress.best_step,
         "best_value": progress.best_value,
     }
-    return Start(folder / str(progress.best_step), identity)
+    return Start(folder / str(progress.best_step), progress.rows, identity)
 
 
 def check_start(task: Task, batch: Mapping[str, Any], fingerprint: Mapping[str, Any]) -> None:
@@ -75,25 +77,28 @@ def check_start(task: Task, batch: Mapping[str, Any], fingerprint: Mapping[str, 
         return
     start = find_start(task, fingerprint)
     shapes, _ = jax.eval_shape(task.init, jax.random.key(0), batch)
-    _check_params(start, shapes)
+    _check_params(start, shapes, task.rows)
 
 
-def load_start(start: Start, shapes: Any) -> Params:
-    """The parameters of a start. Raises InputError when they do not fit or cannot be read."""
-    _check_params(start, shapes)
+def load_start(start: Start, shapes: Any, rows: Mapping[str, int]) -> Params:
+    """The parameters of a start. Raises InputError when they do not fit or cannot be read.
+
+    rows: as `Task.rows`
+    """
+    _check_params(start, shapes, rows)
     try:
         return read_params(start.path, shapes)
     except CutShort as error:
         raise InputError(f"{start.path}: cannot be read ({error}); {_OTHER}") from error
 
 
-def _check_params(start: Start, shapes: Any) -> None:
+def _check_params(start: Start, shapes: Any, rows: Mapping[str, int]) -> None:
     try:
         check_sizes(start.path)
-        saved = describe_saved(start.path, "params")
+        saved = cut_rows(describe_saved(start.path, "params"), start.rows)
     except CutShort as error:
         raise InputError(f"{start.path}: cannot be read ({error}); {_OTHER}") from error
-    check_fit(start.path, "params", saved, describe_tree(shapes), _OTHER)
+    check_fit(start.path, "params", saved, cut_rows(describe_tree(shapes), rows), _OTHER)
 
 
 def _read_newest(folder: Path) -> tuple[Progress, dict[str, Any]]:

@@ -54,6 +54,7 @@ class Progress:
     rate_scale: float = 1.0
     stopped: bool = False  # ended by patience
     position: dict[str, int] = field(default_factory=dict)  # of the data, as the source names it
+    rows: dict[str, int] = field(default_factory=dict)  # as `Task.rows` when it was saved
     train_seconds: float = 0.0  # of timed steps only: no compiling, evaluating or saving
     wait_seconds: float = 0.0  # the part of them spent waiting for the next batch
     timed_examples: int = 0

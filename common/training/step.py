@@ -16,6 +16,7 @@ from jax.sharding import Mesh
 
 from common.training.mesh import full_sharding, row_sharding
 from common.training.optimizers import Updater, mark_trained
+from common.training.sharding import find_shardings, place_shapes
 from common.training.state import TrainState, derive_key, step_key
 from common.training.task import Batch, Constants, Metrics, Params, Stage, Task
 
@@ -30,8 +31,10 @@ def place_key(seed: int, name: str, mesh: Mesh) -> jax.Array:
 
 
 def init_params(task: Task, key: jax.Array, batch: Batch, mesh: Mesh) -> tuple[Params, Constants]:
-    """Runs `task.init` on the devices: parameters and constants, a full copy on each."""
-    return jax.jit(task.init, out_shardings=full_sharding(mesh))(key, batch)
+    """Runs `task.init` on the devices: parameters by `RULES`, a full copy of the constants."""
+    params, _ = jax.eval_shape(task.init, key, batch)
+    shardings = (find_shardings(params, mesh), full_sharding(mesh))
+    return jax.jit(task.init, out_shardings=shardings)(key, batch)
 
 
 def prepare_constants(stage: Stage, params: Params, constants: Constants, mesh: Mesh) -> Constants:
@@ -53,7 +56,8 @@ def init_state(
     """The state before a stage's first step. Takes `params` over: they must not be used again."""
     start = partial(_start, updater=updater, keeps_start=keeps_start)
     # Without out_shardings the moments of a split table would all land on one device.
-    return jax.jit(start, out_shardings=full_sharding(mesh), donate_argnums=0)(params)
+    shardings = find_shardings(jax.eval_shape(start, params), mesh)
+    return jax.jit(start, out_shardings=shardings, donate_argnums=0)(params)
 
 
 def describe_state(
@@ -72,17 +76,10 @@ def _start(params: Params, updater: Updater, keeps_start: bool) -> TrainState:
     return TrainState(jnp.int32(0), params, updater.directions.init(params), kept)
 
 
-def place_shapes(tree: Any, mesh: Mesh) -> Any:
-    """A tree of shapes with the sharding of a full copy on every device."""
-    sharding = full_sharding(mesh)
-    return jax.tree.map(
-        lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=sharding), tree
-    )
-
-
-def make_step(stage: Stage, updater: Updater, mesh: Mesh) -> Step:
+def make_step(stage: Stage, updater: Updater, mesh: Mesh, state: TrainState) -> Step:
     """Compiles a stage's step for a mesh.
 
+    state: any state of the stage, for the places of its arrays
     The function takes the state (donated: it must not be used again), the constants, a batch
     [B, ...] split by rows, the stage's key and the plateau scale float32 [], and returns the next
     state and float32 scalars: the task's own metrics and
@@ -131,10 +128,11 @@ def make_step(stage: Stage, updater: Updater, mesh: Mesh) -> Step:
         return TrainState(state.step + 1, params, opt_state, state.start), metrics
 
     full, rows = full_sharding(mesh), row_sharding(mesh)
+    places = find_shardings(state, mesh)
     return jax.jit(
         step,
-        in_shardings=(full, full, rows, full, full),
-        out_shardings=full,
+        in_shardings=(places, full, rows, full, full),
+        out_shardings=(places, full),
         donate_argnums=0,
     )
 
@@ -143,8 +141,7 @@ def make_probe(stage: Stage, mesh: Mesh) -> Callable[[Params, Constants, Batch],
     """Compiles a stage's probe for a mesh; None where it has none."""
     if stage.probe is None:
         return None
-    full, rows = full_sharding(mesh), row_sharding(mesh)
-    return jax.jit(stage.probe, in_shardings=(full, full, rows), out_shardings=full)
+    return jax.jit(stage.probe, out_shardings=full_sharding(mesh))
 
 
 def select_trained(tree: Any, trained: Any) -> list[jax.Array]:

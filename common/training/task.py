@@ -144,6 +144,8 @@ class Task(NamedTuple):
     start: str = ""
     # Stored with every checkpoint; one of another value is refused
     identities: tuple[Identity, ...] = ()
+    # Rows of the tables, by name, to which rows of zeros were added to split them over a mesh
+    rows: Mapping[str, int] = MappingProxyType({})
 
 
 def ranks_catalogue(task: Task, served: str) -> bool:

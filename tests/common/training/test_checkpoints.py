@@ -19,8 +19,8 @@ from common.training.checkpoints import (
 )
 from common.training.mesh import make_mesh
 from common.training.restore import check_fingerprint, load_trained, restore_newest
+from common.training.sharding import place_shapes
 from common.training.state import Progress, StageSummary, TrainState
-from common.training.step import place_shapes
 
 PRINT = {"config": {"width": 4}, "dataset": "abc"}
 

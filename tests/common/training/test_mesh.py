@@ -4,14 +4,31 @@ import pytest
 from jax.sharding import AxisType
 
 from common.errors import InputError
-from common.training.mesh import check_batch_size, make_mesh, put_batch
+from common.training.mesh import check_batch_size, make_mesh, put_batch, read_mesh
 
 
-def test_mesh_has_one_auto_axis():
+def test_mesh_has_two_auto_axes():
     mesh = make_mesh()
-    assert mesh.axis_names == ("data",)
-    assert mesh.axis_types == (AxisType.Auto,)
-    assert mesh.size == len(jax.devices())
+    assert mesh.axis_names == ("data", "model")
+    assert mesh.axis_types == (AxisType.Auto,) * 2
+    assert mesh.shape["data"] == len(jax.devices())
+
+
+def test_mesh_of_a_config():
+    assert read_mesh("") == make_mesh()
+    assert read_mesh("data:1, model:1") == read_mesh("model:1") == make_mesh(jax.devices()[:1])
+
+
+@pytest.mark.parametrize("text", ["data", "data:0", "rows:2", "data:2.5", "data:2;model:2"])
+def test_text_that_is_no_mesh(text):
+    with pytest.raises(InputError, match="write it as data:8 or data:4,model:2"):
+        read_mesh(text)
+
+
+def test_more_devices_than_there_are():
+    with pytest.raises(InputError) as error:
+        read_mesh("data:512,model:2")
+    assert str(error.value).startswith("config.mesh = 'data:512,model:2': asks for 1024 devices")
 
 
 def test_put_batch_keeps_dtypes_and_leaves_host_fields():
@@ -32,7 +49,7 @@ def test_put_batch_keeps_dtypes_and_leaves_host_fields():
 
 
 class _Mesh16:
-    size = 16
+    shape = {"data": 16, "model": 2}
 
 
 @pytest.mark.parametrize(("rows", "use"), [(200, "192 or 208"), (3, "16"), (0, "16")])

@@ -21,7 +21,7 @@ def ready(tiny):
     updater = make_updater(stage, params, 24)
     state = init_state(params, updater, mesh)
     key = place_key(3, "stage/fit", mesh)
-    return stage, mesh, state, constants, batch, key, make_step(stage, updater, mesh)
+    return stage, mesh, state, constants, batch, key, make_step(stage, updater, mesh, state)
 
 
 def test_metrics_of_a_step_against_plain_gradients(ready):
@@ -61,7 +61,8 @@ def test_key_depends_on_the_step_and_is_not_carried(ready):
 def test_state_is_donated_and_steps_compile_once(ready):
     stage, mesh, state, constants, batch, key, _ = ready
     traced = chex.assert_max_traces(stage.loss, n=1)
-    step = make_step(stage._replace(loss=traced), make_updater(stage, state.params, 24), mesh)
+    updater = make_updater(stage, state.params, 24)
+    step = make_step(stage._replace(loss=traced), updater, mesh, state)
     old = state.params["head"]["kernel"]
     state, _ = step(state, constants, batch, key, jnp.float32(1.0))
     assert old.is_deleted()
@@ -71,7 +72,7 @@ def test_state_is_donated_and_steps_compile_once(ready):
 
 def test_description_matches_the_state(ready, tiny):
     stage, mesh, state, *_ = ready
-    shapes = describe_state(state.params, make_updater(stage, state.params, 24), mesh)
+    shapes = describe_state(state.params, make_updater(stage, state.params, 24), mesh, state)
     assert jax.tree.structure(shapes) == jax.tree.structure(state)
     for shape, leaf in zip(jax.tree.leaves(shapes), jax.tree.leaves(state), strict=True):
         assert (shape.shape, shape.dtype, shape.sharding) == (leaf.shape, leaf.dtype, leaf.sharding)
@@ -85,6 +86,6 @@ def test_a_task_may_not_take_the_trainers_metric_names(ready, tiny):
         return value, {"grad_norm": value}
 
     stage = tiny.make_stage(loss=loss)
-    step = make_step(stage, make_updater(stage, state.params, 24), mesh)
+    step = make_step(stage, make_updater(stage, state.params, 24), mesh, state)
     with pytest.raises(ValueError, match=r"\['grad_norm'\] belong to the trainer"):
         step(state, constants, batch, key, jnp.float32(1.0))

@@ -1,0 +1,163 @@
+"""Parameters over the devices: which are split, by name, and how their rows are padded for it.
+
+A mesh has two axes. "data" splits the rows of a batch. "model" splits the rows of the tables that
+`RULES` names, and of their moments, so that a table may be larger than one device's memory.
+Everything else is a full copy on every device.
+
+XLA splits arrays into equal parts only, and a catalogue has any number of items. So a task on a
+mesh with a "model" axis holds tables with rows of zeros at the end (`pad_task`); its functions
+never see them. No gradient reaches those rows, so they stay zeros, and a checkpoint of one mesh
+goes on on another: the rows of zeros are cut off or added where it is read.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jax.sharding import Mesh, NamedSharding, PartitionSpec
+
+from common.training.mesh import MODEL, full_sharding
+from common.training.optimizers import map_named
+from common.training.task import Batch, Constants, Params, Stage, Task
+
+Trim = Callable[[Params], Params]
+Described = Mapping[str, tuple[tuple[int, ...], str]]  # name -> shape, dtype
+
+
+class Rule(NamedTuple):
+    """How parameters of some names lie on the mesh."""
+
+    pattern: str  # a regular expression, looked for in the name, such as "item/embedding"
+    axes: tuple[str | None, ...]  # of the mesh, one for each leading axis of the array
+
+
+# The first that fits counts. Moments are named after their parameters, so they follow them.
+RULES = (
+    Rule(r"(^|/)(item|item_id|user|word)(/embedding)?$", (MODEL,)),
+    Rule(r"(^|/)shared$", (MODEL,)),  # T5's word embeddings
+    Rule("", ()),
+)
+
+
+def find_spec(name: str, ndim: int) -> PartitionSpec:
+    """How the array of that name lies on the mesh, by `RULES`.
+
+    ndim: axes of the array; one with fewer than a rule names is a full copy
+    """
+    axes = next(rule.axes for rule in RULES if re.search(rule.pattern, name))
+    return PartitionSpec(*axes) if len(axes) <= ndim else PartitionSpec()
+
+
+def find_shardings(tree: Any, mesh: Mesh) -> Any:
+    """The sharding of every array, or shape, of a tree of parameters or of a training state."""
+    return map_named(
+        lambda name, leaf: NamedSharding(mesh, find_spec(name, len(leaf.shape))), tree
+    )
+
+
+def name_leaves(tree: Any) -> list[tuple[str, Any]]:
+    """The leaves of a tree with names as "item/embedding"."""
+    return [
+        (jax.tree_util.keystr(path, simple=True, separator="/"), leaf)
+        for path, leaf in jax.tree_util.tree_leaves_with_path(tree)
+    ]
+
+
+def place_shapes(tree: Any, mesh: Mesh) -> Any:
+    """A tree of shapes with the shardings of `find_shardings`."""
+    return jax.tree.map(
+        lambda leaf, sharding: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=sharding),
+        tree,
+        find_shardings(tree, mesh),
+    )
+
+
+def pad_task(task: Task, mesh: Mesh, batch: Mapping[str, Any]) -> Task:
+    """The task with parameters that can be split over the mesh; the same where there is no need.
+
+    batch: any batch of the task's view, for shapes
+    """
+    parts = mesh.shape[MODEL]
+    if parts == 1:
+        return task
+    shapes, _ = jax.eval_shape(task.init, jax.random.key(0), batch)
+    split = {
+        name: leaf.shape[0]
+        for name, leaf in name_leaves(shapes)
+        if MODEL in find_spec(name, leaf.ndim)
+    }
+    rows = {name: count for name, count in split.items() if count % parts}
+
+    def pad(params: Params) -> Params:
+        def add_rows(name: str, leaf: jax.Array) -> jax.Array:
+            missing = -rows.get(name, 0) % parts
+            return jnp.pad(leaf, [(0, missing), *[(0, 0)] * (leaf.ndim - 1)]) if missing else leaf
+
+        return map_named(add_rows, params)
+
+    def trim(params: Params) -> Params:
+        return map_named(lambda name, leaf: leaf[: rows[name]] if name in rows else leaf, params)
+
+    def init(key: jax.Array, batch: Batch) -> tuple[Params, Constants]:
+        params, constants = task.init(key, batch)
+        return pad(params), constants
+
+    def pretrain(params: Params) -> Params:
+        assert task.pretrained is not None
+        whole = jax.jit(trim, out_shardings=full_sharding(mesh))(params)
+        return jax.jit(pad, out_shardings=find_shardings(params, mesh))(task.pretrained(whole))
+
+    return task._replace(
+        init=init,
+        stages=tuple(_trim_stage(stage, trim) for stage in task.stages),
+        score=_trim_first(task.score, trim),
+        score_catalogue=_trim_first(task.score_catalogue, trim),
+        explain=_trim_first(task.explain, trim),
+        retrievers={
+            name: found if found.other else replace(
+                found, score_catalogue=_trim_first(found.score_catalogue, trim)
+            )
+            for name, found in task.retrievers.items()
+        },
+        pretrained=task.pretrained and pretrain,
+        rows=rows,
+    )  # fmt: skip
+
+
+def _trim_stage(stage: Stage, trim: Trim) -> Stage:
+    def loss(params: Params, constants: Constants, batch: Batch, key: jax.Array) -> Any:
+        if stage.keeps_start:
+            constants = {**constants, "start": trim(constants["start"])}
+        return stage.loss(trim(params), constants, batch, key)
+
+    others = ("prepare", "probe", "score", "score_catalogue")
+    return stage._replace(
+        loss=loss, **{name: _trim_first(getattr(stage, name), trim) for name in others}
+    )
+
+
+def _trim_first(function: Callable[..., Any] | None, trim: Trim) -> Any:
+    """The function of (params, ...) with its parameters trimmed first; None stays None."""
+    if function is None:
+        return None
+    return lambda params, *rest: function(trim(params), *rest)
+
+
+def cut_rows(described: Described, rows: Mapping[str, int]) -> Described:
+    """Names and shapes of a checkpoint's arrays without the rows that were added for a mesh.
+
+    rows: of the tables, by name, as `Task.rows`; moments end in the name of their table
+    """
+
+    def cut(name: str, shape: tuple[int, ...]) -> tuple[int, ...]:
+        for table, count in rows.items():
+            if name == table or name.endswith("/" + table):
+                return (count, *shape[1:])
+        return shape
+
+    return {name: (cut(name, shape), dtype) for name, (shape, dtype) in described.items()}
