@@ -13,8 +13,9 @@ from ml_collections import ConfigDict
 
 from common.errors import InputError
 
+MACHINE = {"mesh": ""}  # keys of every run: see `common.training.mesh.read_mesh`
 # Keys that do not change a run's numbers: a run may go on with other values.
-FREE_KEYS = ("data.path", "train.log_every_steps", "train.checkpoint_every_steps")
+FREE_KEYS = ("mesh", "data.path", "train.log_every_steps", "train.checkpoint_every_steps")
 # Keys that a finished run may be evaluated with again, with other values.
 EVALUATION_KEYS = ("retriever", "eval.retrieve")
 
@@ -37,7 +38,11 @@ def load_config(argument: str) -> ConfigDict:
     spec.loader.exec_module(module)
     if not hasattr(module, "get_config"):
         raise InputError(f"--config={name}: has no function get_config(arg); see lcr_jax/configs/")
-    return module.get_config(arg)
+    config: ConfigDict = module.get_config(arg)
+    for key, value in MACHINE.items():
+        if key not in config:
+            config[key] = value
+    return config
 
 
 def take_config(argv: Sequence[str]) -> tuple[ConfigDict, list[str]]:

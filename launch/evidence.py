@@ -15,7 +15,7 @@ from common.data.dataset import Dataset
 from common.data.edits import pool_searches, swap_searches
 from common.data.timeline import Timeline
 from common.ranking.evidence import EvidenceTable, evidence_report
-from common.training.mesh import put_batch
+from common.training.mesh import fetch, spread_batch
 from common.training.task import Constants, Params, Task
 
 
@@ -78,4 +78,4 @@ def make_weigher(
     if explain is None:
         raise ValueError(f"method {task.name} explains nothing")
     compiled = jax.jit(lambda p, c, b: explain(p, c, b)["mean_evidence"])
-    return lambda batch: np.asarray(compiled(params, constants, put_batch(mesh, batch)))
+    return lambda batch: fetch(mesh, compiled(params, constants, spread_batch(mesh, batch)))

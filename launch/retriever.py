@@ -13,8 +13,9 @@ from jax.sharding import Mesh
 from common.data.dataset import Dataset
 from common.data.timeline import Timeline
 from common.errors import InputError
+from common.training.sharding import pad_task
 from common.training.task import Other, Retriever, Task
-from launch.methods import build_task
+from launch.methods import build_task, take_batch
 from launch.trained import load_best, open_folder
 
 
@@ -47,6 +48,7 @@ def attach_retriever(
                 "give a run on the same, or leave the key empty"
             )
     found = build_task(run.config, dataset)
+    found = pad_task(found, mesh, take_batch(found, dataset, timeline))
     served = [name for name in task.tasks if name in found.tasks]
     if found.score_catalogue is None or not served:
         raise InputError(

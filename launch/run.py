@@ -6,11 +6,12 @@ import os
 import signal
 import sys
 import time
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import jax
-import numpy as np
+from jax.sharding import Mesh
 
 from common.data.batches import training_source
 from common.data.dataset import Dataset
@@ -25,9 +26,10 @@ from common.ranking.results import build_results, write_results
 from common.ranking.rows import choose_rows
 from common.ranking.sanity import merge_ranks, rank_baselines
 from common.training.loop import train
-from common.training.mesh import make_mesh, put_batch
+from common.training.mesh import check_batch_size, copy_batch, fetch, read_mesh, spread_batch
 from common.training.restore import load_trained
 from common.training.settings import TrainSettings
+from common.training.sharding import count_numbers, pad_task
 from common.training.start import check_start
 from common.training.step import init_params, place_key
 from common.training.task import Constants, Params, Stage, Task
@@ -59,13 +61,17 @@ def run_method(
     timeline = build_timeline(dataset.rec, dataset.search, dataset.n_users, dataset.history_order)
     for served in task.tasks:  # nothing to rank: better known now than after training
         choose_rows(dataset, timeline, served, "test", task.view.min_history)
-    mesh = make_mesh(jax.devices()[:1])
+    mesh = read_mesh(config.mesh)
+    for stage in task.stages:
+        check_batch_size(mesh, stage.batch_size, f"batch size of stage {stage.name}")
+    check_batch_size(mesh, max(config.eval.batch_size, 2), "config.eval.batch_size")
+    task = pad_task(task, mesh, take_batch(task, dataset, timeline))
     task = attach_retriever(config, task, dataset, timeline, mesh)
     fingerprint = {"method": config.method, "dataset": dataset.sha256, "split": dataset.split}
     trained_rate = None
     if not task.stages:
         claim_workdir(workdir, config, dataset.sha256)
-        batch = put_batch(mesh, take_batch(task, dataset, timeline))
+        batch = copy_batch(mesh, take_batch(task, dataset, timeline))
         params, constants = init_params(task, place_key(config.seed, "init", mesh), batch, mesh)
     elif mode == "train":
         print(describe(task, dataset, workdir), file=sys.stderr)
@@ -73,8 +79,9 @@ def run_method(
         def open_source(stage: Stage) -> Any:
             open_view = sequence_source if stage.view.packed else training_source
             return open_view(
-                dataset, timeline, stage.view, stage.batch_size, config.seed, stage.epochs
-            )
+                dataset, timeline, stage.view, stage.batch_size, config.seed, stage.epochs,
+                process=jax.process_index(), processes=jax.process_count(),
+            )  # fmt: skip
 
         open_validator = open_validators(config, task, dataset, timeline, mesh)
         settings = TrainSettings(
@@ -121,7 +128,7 @@ def run_method(
         shapes = take_batch(task, dataset, timeline)
         params, constants, _ = load_trained(task, shapes, workdir, config.seed, mesh)
     results = evaluate_method(
-        config, task, dataset, timeline, params, constants, workdir, trained_rate, started
+        config, task, dataset, timeline, params, constants, workdir, trained_rate, started, mesh
     )
     print(format_report(results))
     print(f"results: {workdir / 'results.json'}", file=sys.stderr)
@@ -138,16 +145,17 @@ def evaluate_method(
     workdir: Path,
     train_examples_per_second: float | None,
     started: float,
+    mesh: Mesh,
 ) -> dict[str, Any]:
     """Ranks the test part under every protocol, beside the sanity baselines; writes both files."""
-    mesh = make_mesh(jax.devices()[:1])
     evaluation = make_evaluator(
         task,
         dataset,
         timeline,
         batch_size=config.eval.batch_size,
         filter_seen=config.eval.filter_seen,
-        put_batch=lambda batch: put_batch(mesh, batch),
+        put_batch=partial(spread_batch, mesh),
+        fetch=partial(fetch, mesh),
     )(params, constants)
     sanity = merge_ranks(
         {
@@ -177,7 +185,7 @@ def evaluate_method(
         train_examples_per_second=train_examples_per_second,
         method=task.name,
         stage=task.stages[-1].name if task.stages else None,
-        parameters=sum(int(np.prod(leaf.shape)) for leaf in jax.tree.leaves(params)),
+        parameters=count_numbers(params, task.rows),
         evidence=evidence,
     )
     write_ranks(workdir / "ranks.parquet", evaluation.ranks)

@@ -15,7 +15,7 @@ from common.data.dataset import Dataset
 from common.data.folder import load_dataset
 from common.data.timeline import Timeline, build_timeline
 from common.errors import InputError
-from common.training.mesh import put_batch
+from common.training.mesh import copy_batch
 from common.training.restore import load_trained
 from common.training.step import init_params, place_key
 from common.training.task import Constants, Params, Task
@@ -60,7 +60,7 @@ def load_best(
     batch = take_batch(task, dataset, timeline)
     if not task.stages:  # what `init` makes is the model
         params, constants = init_params(
-            task, place_key(seed, "init", mesh), put_batch(mesh, batch), mesh
+            task, place_key(seed, "init", mesh), copy_batch(mesh, batch), mesh
         )
         return Trained(task, params, constants), None
     params, constants, progress = load_trained(task, batch, workdir, seed, mesh)

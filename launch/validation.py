@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 from jax.sharding import Mesh
@@ -13,7 +14,7 @@ from common.errors import InputError
 from common.ranking.metrics import METRICS
 from common.ranking.plans import FULL
 from common.ranking.protocols import Validator, make_validator
-from common.training.mesh import put_batch
+from common.training.mesh import fetch, spread_batch
 from common.training.task import Stage, Task, judge_as, ranks_catalogue
 
 
@@ -37,7 +38,8 @@ def open_validators(
             protocols=choose_protocols(judged, stages),
             batch_size=config.eval.batch_size,
             filter_seen=config.eval.filter_seen,
-            put_batch=lambda batch: put_batch(mesh, batch),
+            put_batch=partial(spread_batch, mesh),
+            fetch=partial(fetch, mesh),
         )
     return lambda stage: validators[stage.score, stage.score_catalogue]
 

@@ -86,6 +86,7 @@ def make_evaluator(
     filter_seen: str = "history",
     chunk_bytes: int = CHUNK_BYTES,
     put_batch: Callable[[dict[str, np.ndarray]], Batch] = put_on_device,
+    fetch: Callable[[Any], Any] = jax.device_get,
 ) -> Evaluator:
     """Prepares the ranking of a split part; the result ranks any parameters of the method.
 
@@ -96,6 +97,7 @@ def make_evaluator(
     filter_seen: what "full" leaves out: "history", "train" or "none" (see `find_seen`)
     chunk_bytes: bound of one float32 score block of the full ranking, in bytes
     put_batch:   host batch -> device batch; must keep every field but HOST_FIELDS
+    fetch:       tree of arrays of a batch's rows -> the same on the host, all rows
     The evaluator is a function (params, constants) -> Evaluation, see `Evaluator`. It raises
     FloatingPointError with task, row and item when a score is not finite.
     Raises InputError when there is nothing to rank or a protocol is unknown.
@@ -199,7 +201,7 @@ def make_evaluator(
         ranks: dict[tuple[str, str], RankTable] = {}
         for name, plan in plans.items():
             run = partial(launch, name, params, constants)
-            outputs = _run_ahead(run, edited[name])
+            outputs = _run_ahead(run, edited[name], fetch)
             ranks.update(_collect(name, plan, outputs))
         seconds = time.perf_counter() - started
         found = {
@@ -214,14 +216,16 @@ def make_evaluator(
     return evaluate_all
 
 
-def _run_ahead(run: Callable[..., Any], batches: Sequence[tuple[Any, Any]]) -> Iterator[Any]:
+def _run_ahead(
+    run: Callable[..., Any], batches: Sequence[tuple[Any, Any]], fetch: Callable[[Any], Any]
+) -> Iterator[Any]:
     """Results in order; the next batch is already on its way while the host reads the last."""
     ahead: Any = None
     for pair in batches:
         behind, ahead = ahead, run(*pair)
         if behind is not None:
-            yield jax.device_get(behind)
-    yield jax.device_get(ahead)
+            yield fetch(behind)
+    yield fetch(ahead)
 
 
 def _collect(

@@ -8,6 +8,7 @@ Shapes: [B] batch rows of all processes together
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import jax
 import numpy as np
@@ -70,13 +71,16 @@ def full_sharding(mesh: Mesh) -> NamedSharding:
     return NamedSharding(mesh, PartitionSpec())
 
 
-def check_batch_size(mesh: Mesh, rows: int) -> None:
-    """Raises InputError unless the B rows of a batch divide by the devices of "data"."""
+def check_batch_size(mesh: Mesh, rows: int, name: str = "batch_size") -> None:
+    """Raises InputError unless the B rows of a batch divide by the devices of "data".
+
+    name: of the key that has the number
+    """
     devices = mesh.shape[DATA]
     if rows % devices or rows == 0:
         below, above = rows // devices * devices, (rows // devices + 1) * devices
         use = f"{below} or {above}" if below else f"{above}"
-        raise InputError(f"batch_size = {rows}: does not divide by {devices} devices; use {use}")
+        raise InputError(f"{name} = {rows}: does not divide by {devices} devices; use {use}")
 
 
 def put_batch(mesh: Mesh, batch: Mapping[str, np.ndarray]) -> Batch:
@@ -94,6 +98,33 @@ def put_batch(mesh: Mesh, batch: Mapping[str, np.ndarray]) -> Batch:
         name: jax.make_array_from_process_local_data(sharding, array)
         for name, array in fields.items()
     }
+
+
+def copy_batch(mesh: Mesh, batch: Mapping[str, np.ndarray]) -> Batch:
+    """As `put_batch`, with a full copy on every device: any number of rows, for shapes.
+
+    batch: the same in all processes
+    """
+    return {name: put_full(mesh, array) for name, array in batch.items() if name not in HOST_FIELDS}
+
+
+def spread_batch(mesh: Mesh, batch: Mapping[str, np.ndarray]) -> Batch:
+    """As `put_batch`, from all rows [B, ...] in every process, each of which takes its own."""
+    sharding = row_sharding(mesh)
+    fields = {name: array for name, array in batch.items() if name not in HOST_FIELDS}
+    for array in fields.values():
+        check_batch_size(mesh, len(array), "config.eval.batch_size")
+    return {
+        name: jax.make_array_from_callback(array.shape, sharding, array.__getitem__)
+        for name, array in fields.items()
+    }
+
+
+def fetch(mesh: Mesh, tree: Any) -> Any:
+    """The whole of every array on the host, in every process."""
+    if jax.process_count() > 1:
+        tree = jax.jit(lambda same: same, out_shardings=full_sharding(mesh))(tree)
+    return jax.device_get(tree)
 
 
 def put_full(mesh: Mesh, array: np.ndarray | np.generic) -> jax.Array:

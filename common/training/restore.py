@@ -27,7 +27,7 @@ from common.training.checkpoints import (
     read_record,
     read_state,
 )
-from common.training.mesh import put_batch
+from common.training.mesh import copy_batch
 from common.training.sharding import Described, cut_rows, place_shapes
 from common.training.state import Progress, TrainState
 from common.training.step import init_params, place_key, prepare_constants
@@ -36,7 +36,6 @@ from common.training.task import Constants, Identity, Params, Task
 IDENTITY = "identity"  # of a fingerprint
 _ROWS = 20  # differences shown in one message
 _FRESH = "delete the folder to start again, or use another --workdir"
-
 
 
 def restore_newest(
@@ -104,7 +103,7 @@ def load_trained(
     if not steps:
         raise InputError(f"{folder}: no checkpoint; train first, or give another --workdir")
     fresh, constants = init_params(
-        task, place_key(seed, "init", mesh), put_batch(mesh, batch), mesh
+        task, place_key(seed, "init", mesh), copy_batch(mesh, batch), mesh
     )
     shapes = place_shapes(fresh, mesh)
     del fresh

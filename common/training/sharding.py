@@ -12,6 +12,7 @@ goes on on another: the rows of zeros are cut off or added where it is read.
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import replace
@@ -55,9 +56,7 @@ def find_spec(name: str, ndim: int) -> PartitionSpec:
 
 def find_shardings(tree: Any, mesh: Mesh) -> Any:
     """The sharding of every array, or shape, of a tree of parameters or of a training state."""
-    return map_named(
-        lambda name, leaf: NamedSharding(mesh, find_spec(name, len(leaf.shape))), tree
-    )
+    return map_named(lambda name, leaf: NamedSharding(mesh, find_spec(name, len(leaf.shape))), tree)
 
 
 def name_leaves(tree: Any) -> list[tuple[str, Any]]:
@@ -161,3 +160,9 @@ def cut_rows(described: Described, rows: Mapping[str, int]) -> Described:
         return shape
 
     return {name: (cut(name, shape), dtype) for name, (shape, dtype) in described.items()}
+
+
+def count_numbers(params: Params, rows: Mapping[str, int]) -> int:
+    """Numbers in a tree of parameters, without the rows of `Task.rows` that were added."""
+    described = {name: (leaf.shape, str(leaf.dtype)) for name, leaf in name_leaves(params)}
+    return sum(math.prod(shape) for shape, _ in cut_rows(described, rows).values())

@@ -86,7 +86,7 @@ def main() -> None:
     run(moved, "data:4,model:2", interrupt("SIGTERM", 5))
     found["moved"] = describe(run(moved, "data:2,model:4"), moved)
     mesh = read_mesh("data:1")
-    batch = {name: array for name, array in TinySource(make_stage())[0].items()}
+    batch = TinySource(make_stage())[0]
     params, _, _ = load_trained(make_task(), batch, moved, 3, mesh)
     found["moved"]["read"] = np.asarray(params["item"]["embedding"]).tolist()
     print(json.dumps(found))

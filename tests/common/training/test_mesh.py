@@ -1,3 +1,5 @@
+from types import MappingProxyType
+
 import jax
 import numpy as np
 import pytest
@@ -49,7 +51,7 @@ def test_put_batch_keeps_dtypes_and_leaves_host_fields():
 
 
 class _Mesh16:
-    shape = {"data": 16, "model": 2}
+    shape = MappingProxyType({"data": 16, "model": 2})
 
 
 @pytest.mark.parametrize(("rows", "use"), [(200, "192 or 208"), (3, "16"), (0, "16")])

@@ -9,6 +9,7 @@ import pytest
 from jax.sharding import PartitionSpec
 
 from common.training.sharding import cut_rows, find_spec
+
 HERE = Path(__file__).resolve()
 ROOT = HERE.parents[3]
 MESHES = ("data:8", "data:4,model:2", "data:2,model:4")  # beside "data:1"
