@@ -3,6 +3,7 @@
     python -m launch.main --config=FILE[:arg] [--config.KEY=VALUE ...] --workdir=DIR
     python -m launch.main --config=FILE --workdir=DIR --mode=evaluate
     python -m launch.main --config=FILE --workdir=DIR --mode=explain --users=ID,ID,...
+    python -m launch.main --config=FILE --workdir=DIR --cluster
 
 A workdir that holds the same run goes on from its newest checkpoint. Ctrl-C and SIGTERM save
 first. Exit codes: 0 done, 1 a loss or a score was not finite, 2 bad input, 130 or 143 stopped by
@@ -21,6 +22,7 @@ from absl import flags
 from common.errors import InputError
 from launch.command import parse_flags, run_command
 from launch.config import take_config
+from launch.processes import define_process_flags, join_processes, read_process_flags
 
 
 def main(argv: Sequence[str]) -> int:
@@ -48,6 +50,7 @@ def main(argv: Sequence[str]) -> int:
     )
     flags.DEFINE_bool("strict", False, "exit 1 when a sanity check fails", flag_values=values)
     flags.DEFINE_bool("tensorboard", True, "write TensorBoard events", flag_values=values)
+    define_process_flags(values)
     if any(word.lstrip("-") in ("h", "help") for word in argv):
         parse_flags(values, argv, __doc__)
     config, rest = take_config(argv)
@@ -58,6 +61,7 @@ def main(argv: Sequence[str]) -> int:
         raise InputError("--users: goes with --mode=explain, as in --mode=explain --users=ID,ID")
     # XLA's CPU client logs at start and when preempted; what matters is printed by the run.
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    join_processes(read_process_flags(values))
     if values.mode == "explain":
         from launch.explain import explain_run
 

@@ -27,6 +27,7 @@ from common.ranking.rows import choose_rows
 from common.ranking.sanity import merge_ranks, rank_baselines
 from common.training.loop import train
 from common.training.mesh import check_batch_size, copy_batch, fetch, read_mesh, spread_batch
+from common.training.processes import is_first, meet
 from common.training.restore import load_trained
 from common.training.settings import TrainSettings
 from common.training.sharding import count_numbers, pad_task
@@ -70,11 +71,11 @@ def run_method(
     fingerprint = {"method": config.method, "dataset": dataset.sha256, "split": dataset.split}
     trained_rate = None
     if not task.stages:
-        claim_workdir(workdir, config, dataset.sha256)
+        _claim(workdir, config, dataset.sha256)
         batch = copy_batch(mesh, take_batch(task, dataset, timeline))
         params, constants = init_params(task, place_key(config.seed, "init", mesh), batch, mesh)
     elif mode == "train":
-        print(describe(task, dataset, workdir), file=sys.stderr)
+        _tell(describe(task, dataset, workdir))
 
         def open_source(stage: Stage) -> Any:
             open_view = sequence_source if stage.view.packed else training_source
@@ -96,7 +97,7 @@ def run_method(
         check_start(task, take_batch(task, dataset, timeline), fingerprint)
         if task.check_pretrained is not None and not (workdir / "checkpoints").exists():
             task.check_pretrained()
-        claim_workdir(workdir, config, dataset.sha256)  # bad input has left nothing behind so far
+        _claim(workdir, config, dataset.sha256)  # bad input has left nothing behind so far
         result = train(
             task,
             open_source,
@@ -108,10 +109,9 @@ def run_method(
             fingerprint=fingerprint,
         )
         if result.interrupted:
-            print(
+            _tell(
                 f"{result.interrupted}: saved at step {result.global_step}; "
-                "start the same command again to go on",
-                file=sys.stderr,
+                "start the same command again to go on"
             )
             return 128 + int(getattr(signal, result.interrupted))
         params, constants, trained_rate = (
@@ -119,10 +119,9 @@ def run_method(
             result.constants,
             result.examples_per_second,
         )
-        print(
+        _tell(
             f"trained {result.global_step} steps: {result.examples_per_second:,.0f} examples/s, "
-            f"{result.wait_share:.1%} of the time waiting for data",
-            file=sys.stderr,
+            f"{result.wait_share:.1%} of the time waiting for data"
         )
     else:
         shapes = take_batch(task, dataset, timeline)
@@ -130,8 +129,9 @@ def run_method(
     results = evaluate_method(
         config, task, dataset, timeline, params, constants, workdir, trained_rate, started, mesh
     )
-    print(format_report(results))
-    print(f"results: {workdir / 'results.json'}", file=sys.stderr)
+    if is_first():
+        print(format_report(results))
+    _tell(f"results: {workdir / 'results.json'}")
     return 1 if strict and find_problems(results) else 0
 
 
@@ -188,8 +188,10 @@ def evaluate_method(
         parameters=count_numbers(params, task.rows),
         evidence=evidence,
     )
-    write_ranks(workdir / "ranks.parquet", evaluation.ranks)
-    write_results(workdir / "results.json", results)
+    if is_first():
+        write_ranks(workdir / "ranks.parquet", evaluation.ranks)
+        write_results(workdir / "results.json", results)
+    meet("results")
     return results
 
 
@@ -203,6 +205,19 @@ def describe(task: Task, dataset: Dataset, workdir: Path) -> str:
         f"{dataset.n_items:,} items; {jax.device_count()} {jax.default_backend()} device(s); "
         f"{workdir}"
     )
+
+
+def _claim(workdir: Path, config: Any, dataset_sha256: str) -> None:
+    """As `claim_workdir`, once for all processes."""
+    if is_first():
+        claim_workdir(workdir, config, dataset_sha256)
+    meet("workdir")
+    check_workdir(workdir, config, dataset_sha256)
+
+
+def _tell(line: str) -> None:
+    if is_first():
+        print(line, file=sys.stderr)
 
 
 def use_compilation_cache() -> None:

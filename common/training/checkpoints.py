@@ -23,6 +23,7 @@ from typing import Any
 import jax
 import orbax.checkpoint as ocp
 
+from common.training.processes import is_first, meet
 from common.training.state import Progress, TrainState
 
 LATEST = 2  # one to go on from, and one for the day the first is damaged
@@ -91,7 +92,7 @@ class Checkpoints:
         """Returns when the last save is complete on disk; raises its error if it failed."""
         self._manager.wait_until_finished()
         step, self._unlisted = self._unlisted, None
-        if step is not None and jax.process_index() == 0:
+        if step is not None and is_first():
             write_sizes(self.folder / str(step))
 
     def steps(self) -> list[int]:
@@ -100,15 +101,12 @@ class Checkpoints:
 
     def set_aside(self, step: int) -> None:
         """Moves a damaged checkpoint out of the way, for the user to look at or delete."""
-        if jax.process_index() == 0:
+        if is_first():
             aside = self.folder / ASIDE
             aside.mkdir(exist_ok=True)
             shutil.rmtree(aside / str(step), ignore_errors=True)
             (self.folder / str(step)).rename(aside / str(step))
-        if jax.process_count() > 1:
-            from jax.experimental import multihost_utils  # slow to import, rarely needed
-
-            multihost_utils.sync_global_devices(f"set aside {step}")
+        meet(f"set aside {step}")
         self._manager.reload()
 
 

@@ -10,7 +10,6 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Literal
 
-import jax
 import numpy as np
 from jax.sharding import Mesh
 
@@ -28,6 +27,7 @@ from common.training.checkpoints import (
     read_state,
 )
 from common.training.mesh import copy_batch
+from common.training.processes import is_first
 from common.training.sharding import Described, cut_rows, place_shapes
 from common.training.state import Progress, TrainState
 from common.training.step import init_params, place_key, prepare_constants
@@ -208,7 +208,7 @@ def describe_identities(task: Task) -> dict[str, Any]:
 
 def warn(line: str) -> None:
     """Prints a warning once, not once per process."""
-    if jax.process_index() == 0:
+    if is_first():
         print(f"warning: {line}", file=sys.stderr, flush=True)
 
 
