@@ -13,7 +13,9 @@ from ml_collections import ConfigDict
 
 from common.errors import InputError
 
-MACHINE = {"mesh": ""}  # keys of every run: see `common.training.mesh.read_mesh`
+# Keys of every run, whatever its method: see `common.training.mesh.read_mesh` and
+# `common.training.settings.TrainSettings`.
+MACHINE = {"mesh": "", "steps_per_dispatch": 1}
 # Keys that do not change a run's numbers: a run may go on with other values.
 FREE_KEYS = ("mesh", "data.path", "train.log_every_steps", "train.checkpoint_every_steps")
 # Keys that a finished run may be evaluated with again, with other values.

@@ -90,6 +90,7 @@ def run_method(
             checkpoint_every_steps=config.train.checkpoint_every_steps,
             log_every=config.train.log_every_steps,
             probe_every_steps=config.train.get("probe_every_steps", 0),
+            steps_per_dispatch=config.steps_per_dispatch,
             tensorboard=tensorboard,
         )
         if task.start and not (Path(task.start) / "results.json").exists():

@@ -28,23 +28,29 @@ class LateMetrics:
         self._stage, self._stage_start = stage, stage_start
         self._total, self._log_every = total, log_every
         self._logbook, self._bar, self._watch = logbook, bar, watch
-        self._held: tuple[int, Metrics] | None = None
+        self._held: tuple[int, int, Metrics] | None = None
 
-    def add(self, step: int, metrics: Metrics) -> None:
-        """Takes the metrics of step number `step` of the stage (from 1); reads the ones held.
+    def add(self, step: int, metrics: Metrics, count: int = 1) -> None:
+        """Takes the metrics of steps up to number `step` of the stage (from 1); reads those held.
 
+        metrics: float32 [] of one step, or [count] of as many
         Raises TrainingDiverged, naming the step it was read from.
         """
         self.flush()
-        self._held = (step, metrics)
+        self._held = (step, count, metrics)
 
     def flush(self) -> None:
         """Waits for the newest step and reads its metrics. Raises TrainingDiverged."""
         if self._held is None:
             return
-        (step, metrics), self._held = self._held, None
-        values = {name: float(value) for name, value in jax.device_get(metrics).items()}
-        self._watch.count(int(values.pop("examples")))
+        (last, count, metrics), self._held = self._held, None
+        rows = {name: value.reshape(-1) for name, value in jax.device_get(metrics).items()}
+        self._watch.count(int(rows.pop("examples").sum()))
+        for row in range(count):
+            values = {name: float(column[row]) for name, column in rows.items()}
+            self._read(last - count + 1 + row, values)
+
+    def _read(self, step: int, values: dict[str, float]) -> None:
         check_finite(values, self._stage.name, self._stage_start + step)
         rate = self._watch.examples_per_second
         self._bar.advance(step, values["loss"], rate)

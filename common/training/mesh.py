@@ -61,9 +61,9 @@ def read_mesh(text: str) -> Mesh:
     return make_mesh(devices[:asked], sizes[MODEL])
 
 
-def row_sharding(mesh: Mesh) -> NamedSharding:
-    """First axis split over the devices."""
-    return NamedSharding(mesh, PartitionSpec(DATA))
+def row_sharding(mesh: Mesh, stacked: bool = False) -> NamedSharding:
+    """First axis split over the devices; the second, where batches are stacked."""
+    return NamedSharding(mesh, PartitionSpec(None, DATA) if stacked else PartitionSpec(DATA))
 
 
 def full_sharding(mesh: Mesh) -> NamedSharding:
@@ -97,6 +97,20 @@ def put_batch(mesh: Mesh, batch: Mapping[str, np.ndarray]) -> Batch:
     return {
         name: jax.make_array_from_process_local_data(sharding, array)
         for name, array in fields.items()
+    }
+
+
+def put_batches(mesh: Mesh, batches: Sequence[Mapping[str, np.ndarray]]) -> Batch:
+    """As `put_batch`, of several batches: arrays [batches, B, ...]; one batch is not stacked."""
+    if len(batches) == 1:
+        return put_batch(mesh, batches[0])
+    sharding = row_sharding(mesh, stacked=True)
+    return {
+        name: jax.make_array_from_process_local_data(
+            sharding, np.stack([batch[name] for batch in batches])
+        )
+        for name in batches[0]
+        if name not in HOST_FIELDS
     }
 
 

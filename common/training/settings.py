@@ -17,6 +17,7 @@ class TrainSettings:
     checkpoint_every_steps: int = 0  # besides the one after each evaluation; 0 = only those
     log_every: int = 50  # steps between two lines of metrics.jsonl
     probe_every_steps: int = 0  # between two calls of a stage's `probe`; 0 = never
+    steps_per_dispatch: int = 1  # run by one call, where no evaluation, save or probe is between
     show_progress: bool = True
     tensorboard: bool = True
 
@@ -24,6 +25,6 @@ class TrainSettings:
         for name in ("eval_every_steps", "checkpoint_every_steps", "probe_every_steps"):
             if getattr(self, name) < 0:
                 raise InputError(f"{name} = {getattr(self, name)}: below 0; use 0 or more")
-        for name in ("eval_every_epochs", "log_every"):
+        for name in ("eval_every_epochs", "log_every", "steps_per_dispatch"):
             if getattr(self, name) <= 0:
                 raise InputError(f"{name} = {getattr(self, name)}: not above 0; use 1 or more")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
@@ -16,7 +16,7 @@ from common.training.checkpoints import Checkpoints
 from common.training.interrupts import Caught
 from common.training.late_metrics import LateMetrics
 from common.training.logbook import Logbook
-from common.training.mesh import check_batch_size, put_batch, put_full
+from common.training.mesh import check_batch_size, put_batches, put_full
 from common.training.optimizers import Updater
 from common.training.progress import ProgressBar
 from common.training.settings import TrainSettings
@@ -74,7 +74,11 @@ def run_stage(
     check_batch_size(run.mesh, stage.batch_size)
     total, settings = len(source), run.settings
     eval_every = count_steps_between_evaluations(settings, source, stage.eval_every_epochs)
-    launch = make_step(stage, updater, run.mesh, state)
+    many = settings.steps_per_dispatch
+    launch = {count: make_step(stage, updater, run.mesh, state, count) for count in {1, many}}
+    compiled: set[int] = set()
+    borders = (eval_every, settings.checkpoint_every_steps, settings.probe_every_steps)
+    ask_every = -(-settings.log_every // many) * many
     probe = make_probe(stage, run.mesh) if settings.probe_every_steps else None
     key = place_key(run.seed, f"stage/{stage.name}", run.mesh)
     rate_scale = put_full(run.mesh, np.float32(progress.rate_scale))
@@ -88,7 +92,7 @@ def run_stage(
         )
         while True:
             step = progress.step
-            signal = run.caught.read(step, settings.log_every)
+            signal = run.caught.read(step, ask_every)
             ended = step == total or progress.stopped
             evaluate = (
                 signal is None
@@ -116,14 +120,17 @@ def run_stage(
                 return state, progress, signal
             if save and was_running:
                 watch.start()
-            # 3. Next batch.
+            # 3. Next batch, or batches.
             if batches is None:
                 batches = run.iterate(source, step)
+            probes = probe is not None and step % settings.probe_every_steps == 0
+            count = 1 if probes else count_steps_of_call(step, many, total, borders)
             asked = time.perf_counter()
-            host_batch = next(batches)
+            host_batches = [next(batches) for _ in range(count)]
             watch.add_wait(time.perf_counter() - asked)
-            batch = put_batch(run.mesh, host_batch)
-            if probe is not None and step % settings.probe_every_steps == 0:
+            batch = put_batches(run.mesh, host_batches)
+            if probes:
+                assert probe is not None
                 late.flush()
                 was_running = watch.pause()
                 values = jax.device_get(probe(state.params, run.constants, batch))
@@ -131,11 +138,15 @@ def run_stage(
                 if was_running:
                     watch.start()
             # 4. Step. Nothing may slip to or from the device unasked: it would stall every step.
+            if count not in compiled:
+                late.flush()
+                watch.pause()
             with jax.transfer_guard("disallow"):
-                state, metrics = launch(state, run.constants, batch, key, rate_scale)
-            progress = replace(progress, step=step + 1)
+                state, metrics = launch[count](state, run.constants, batch, key, rate_scale)
+            progress = replace(progress, step=step + count)
+            compiled.add(count)
             # 5. Log, one step late.
-            late.add(progress.step, metrics)
+            late.add(progress.step, metrics, count)
             if not watch.running:
                 late.flush()  # waits for the first, compiling step, which is not timed
                 watch.start()
@@ -165,6 +176,17 @@ def count_steps_between_evaluations(
         return settings.eval_every_steps
     epochs = settings.eval_every_epochs if epochs is None else epochs
     return max(1, math.floor(epochs * source.steps_per_epoch + 0.5))
+
+
+def count_steps_of_call(step: int, many: int, total: int, borders: Sequence[int]) -> int:
+    """The steps to run from `step` by one call: `many` where nothing is due between, else 1.
+
+    borders: intervals in steps of what is done between steps, 0 = never
+    Calls of many begin at multiples of `many`, so which steps share one does not depend on where
+    a run was interrupted.
+    """
+    ends = [total, *((step // every + 1) * every for every in borders if every)]
+    return many if step % many == 0 and step + many <= min(ends) else 1
 
 
 def is_due(every: int, step: int) -> bool:

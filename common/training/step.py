@@ -76,10 +76,13 @@ def _start(params: Params, updater: Updater, keeps_start: bool) -> TrainState:
     return TrainState(jnp.int32(0), params, updater.directions.init(params), kept)
 
 
-def make_step(stage: Stage, updater: Updater, mesh: Mesh, state: TrainState) -> Step:
+def make_step(
+    stage: Stage, updater: Updater, mesh: Mesh, state: TrainState, count: int = 1
+) -> Step:
     """Compiles a stage's step for a mesh.
 
     state: any state of the stage, for the places of its arrays
+    count: steps of one call; above 1 its batches are [count, B, ...] and its metrics [count]
     The function takes the state (donated: it must not be used again), the constants, a batch
     [B, ...] split by rows, the stage's key and the plateau scale float32 [], and returns the next
     state and float32 scalars: the task's own metrics and
@@ -127,10 +130,17 @@ def make_step(stage: Stage, updater: Updater, mesh: Mesh, state: TrainState) -> 
         }
         return TrainState(state.step + 1, params, opt_state, state.start), metrics
 
-    full, rows = full_sharding(mesh), row_sharding(mesh)
+    def run_all(
+        state: TrainState, constants: Constants, batches: Batch, key: jax.Array, scale: jax.Array
+    ) -> tuple[TrainState, Metrics]:
+        return jax.lax.scan(
+            lambda state, batch: step(state, constants, batch, key, scale), state, batches
+        )
+
+    full, rows = full_sharding(mesh), row_sharding(mesh, stacked=count > 1)
     places = find_shardings(state, mesh)
     return jax.jit(
-        step,
+        run_all if count > 1 else step,
         in_shardings=(places, full, rows, full, full),
         out_shardings=(places, full),
         donate_argnums=0,
