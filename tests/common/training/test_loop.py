@@ -87,12 +87,12 @@ def test_evaluating_and_saving_are_not_timed(tiny, tmp_path, monkeypatch):
             batch = source[step]
             yield batch
 
-    def slow_put(mesh, batch):
+    def slow_put(mesh, batches):
         clock.now += 0.75
-        return put_batch(mesh, batch)
+        return put_batches(mesh, batches)
 
-    put_batch = stage_loop.put_batch
-    monkeypatch.setattr(stage_loop, "put_batch", slow_put)
+    put_batches = stage_loop.put_batches
+    monkeypatch.setattr(stage_loop, "put_batches", slow_put)
     result = tiny.run(tmp_path, validate=validate, iterate=iterate)
     # 24 steps of one second; the first one compiles. 4 epochs of 45 rows, less the first 8.
     assert result.train_seconds == 23.0

@@ -72,7 +72,7 @@ def test_state_is_donated_and_steps_compile_once(ready):
 
 def test_description_matches_the_state(ready, tiny):
     stage, mesh, state, *_ = ready
-    shapes = describe_state(state.params, make_updater(stage, state.params, 24), mesh, state)
+    shapes = describe_state(state.params, make_updater(stage, state.params, 24), mesh)
     assert jax.tree.structure(shapes) == jax.tree.structure(state)
     for shape, leaf in zip(jax.tree.leaves(shapes), jax.tree.leaves(state), strict=True):
         assert (shape.shape, shape.dtype, shape.sharding) == (leaf.shape, leaf.dtype, leaf.sharding)

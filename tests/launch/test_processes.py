@@ -1,0 +1,152 @@
+"""Runs of many processes: flags, the coordinator, job files, and two processes on one machine."""
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import yaml
+from absl import flags
+
+from common.errors import InputError
+from launch.processes import Joined, define_process_flags, join_processes, read_process_flags
+
+ROOT = Path(__file__).resolve().parents[2]
+JOBS = ROOT / "launch" / "jobs"
+
+
+def read(*words):
+    values = flags.FlagValues()
+    define_process_flags(values)
+    values(["main", *words], known_only=True)
+    return read_process_flags(values)
+
+
+def free_port():
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+def test_without_flags_a_process_is_alone():
+    assert read() == Joined()
+    join_processes(Joined())  # does nothing
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["--processes=2"], "go together"),
+        (["--coordinator=a:1", "--processes=2"], "go together"),
+        (["--coordinator=a", "--processes=2", "--process=0"], "is not HOST:PORT"),
+        (["--coordinator=a:1", "--processes=2", "--process=2"], "is not one of 2, 0 to 1"),
+        (["--cluster", "--processes=2"], "leave out --coordinator"),
+    ],
+)
+def test_flags_that_do_not_go_together(words, message):
+    with pytest.raises(InputError, match=message):
+        read(*words)
+
+
+def test_a_coordinator_that_is_not_there_is_named_after_a_while():
+    address = f"127.0.0.1:{free_port()}"
+    started = time.monotonic()
+    with pytest.raises(InputError, match=rf"{address}: does not answer after 1 s"):
+        join_processes(Joined(address, 2, 1, wait_seconds=1))
+    assert time.monotonic() - started < 30
+
+
+@pytest.mark.parametrize("name", ["slurm.sh", "tpu_vm.sh"])
+def test_scripts_are_scripts(name):
+    assert os.access(JOBS / name, os.X_OK)
+    subprocess.run(["bash", "-n", JOBS / name], check=True)
+
+
+def test_the_script_for_tpu_hosts_quotes_what_it_passes_on(tmp_path):
+    """With a gcloud that prints its arguments."""
+    gcloud = tmp_path / "gcloud"
+    gcloud.write_text('#!/bin/sh\nprintf "%s\\n" "$@"\n')
+    gcloud.chmod(0o755)
+    words = ["pod", "zone-a", "/opt/my snr", "--config=a.py:no_cf", "--workdir=/mnt/my runs"]
+    done = subprocess.run(
+        [JOBS / "tpu_vm.sh", *words], capture_output=True, text=True, check=True,
+        env={**os.environ, "PATH": f"{tmp_path}:{os.environ['PATH']}"},
+    )  # fmt: skip
+    assert done.stdout.splitlines()[-1] == (
+        "--command=cd /opt/my\\ snr && .venv/bin/python -m launch.main --cluster "
+        "--config=a.py:no_cf --workdir=/mnt/my\\ runs"
+    )
+    assert subprocess.run([JOBS / "tpu_vm.sh"], capture_output=True).returncode == 2
+
+
+@pytest.mark.parametrize("name", ["gke_tpu.yaml", "gke_gpu.yaml"])
+def test_job_sets_start_our_command_on_every_host(name):
+    found = yaml.safe_load((JOBS / name).read_text())
+    job = found["spec"]["replicatedJobs"][0]["template"]["spec"]
+    assert job["parallelism"] == job["completions"]
+    container = job["template"]["spec"]["containers"][0]
+    words = [*container["command"], *container["args"]]
+    assert words[:3] == ["python", "-m", "launch.main"]
+    joined = read(*(word.replace("$(JOB_COMPLETION_INDEX)", "1") for word in words[3:]))
+    if name == "gke_gpu.yaml":
+        assert (joined.processes, joined.process) == (job["completions"], 1)
+        port = int(joined.coordinator.split(":")[1])
+        assert container["ports"][0]["containerPort"] == port
+    else:
+        assert joined.cluster
+
+
+def start(data, workdir, *words, devices=1):
+    return subprocess.Popen(
+        [
+            sys.executable, "-m", "launch.main",
+            "--config=baselines_jax/configs/sasrec_tiny.py", f"--config.data.path={data}",
+            f"--workdir={workdir}", "--notensorboard", "--config.train.log_every_steps=2", *words,
+        ],
+        cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True,
+        env={**os.environ, "JAX_PLATFORMS": "cpu", "JAX_NUM_CPU_DEVICES": str(devices)},
+    )  # fmt: skip
+
+
+def start_two(data, workdir):
+    address = f"--coordinator=127.0.0.1:{free_port()}"
+    return [
+        start(data, workdir, address, "--processes=2", f"--process={number}") for number in (0, 1)
+    ]
+
+
+def finish(*processes):
+    errors = [process.communicate(timeout=300)[1] for process in processes]
+    return [process.returncode for process in processes], errors
+
+
+def read_values(workdir):
+    lines = [json.loads(text) for text in (workdir / "metrics.jsonl").read_text().splitlines()]
+    return [(line["kind"], line["step"], line["values"]) for line in lines]
+
+
+def test_two_processes_are_one_run_and_survive_a_signal(tiny, tmp_path):
+    """SIGTERM to one of them saves on both; both go on, and the numbers are those of one process
+    with two devices, bit for bit."""
+    one, two = tmp_path / "one", tmp_path / "two"
+    processes = start_two(tiny, two)
+    log = two / "metrics.jsonl"
+    while not (log.exists() and log.read_text().count("\n") > 3):
+        assert all(process.poll() is None for process in processes), finish(*processes)
+        time.sleep(0.05)
+    processes[1].send_signal(signal.SIGTERM)
+    codes, errors = finish(*processes)
+    assert codes == [143, 143], errors
+    assert "SIGTERM: saved at step" in errors[0]
+    codes, errors = finish(*start_two(tiny, two))
+    assert codes == [0, 0], errors
+    codes, errors = finish(start(tiny, one, devices=2))
+    assert codes == [0], errors
+    assert read_values(two) == read_values(one)
+    results = [json.loads((place / "results.json").read_text())["tasks"] for place in (one, two)]
+    assert results[0] == results[1]
