@@ -14,7 +14,12 @@ from ml_collections import ConfigDict
 from common.errors import InputError
 
 # Keys that do not change a run's numbers: a run may go on with other values.
-FREE_KEYS = ("data.path", "train.log_every_steps", "train.checkpoint_every_steps")
+FREE_KEYS = (
+    "data.path",
+    "eval.score_rows",
+    "train.log_every_steps",
+    "train.checkpoint_every_steps",
+)
 # Keys that a finished run may be evaluated with again, with other values.
 EVALUATION_KEYS = ("retriever", "eval.retrieve")
 
