@@ -17,7 +17,13 @@ from common.errors import InputError
 # `common.training.settings.TrainSettings`.
 MACHINE = {"mesh": "", "steps_per_dispatch": 1}
 # Keys that do not change a run's numbers: a run may go on with other values.
-FREE_KEYS = ("mesh", "data.path", "train.log_every_steps", "train.checkpoint_every_steps")
+FREE_KEYS = (
+    "mesh",
+    "data.path",
+    "eval.score_rows",
+    "train.log_every_steps",
+    "train.checkpoint_every_steps",
+)
 # Keys that a finished run may be evaluated with again, with other values.
 EVALUATION_KEYS = ("retriever", "eval.retrieve")
 
