@@ -3,7 +3,7 @@
 python -m launch.prepare --source=synthetic --preset=demo --out=datasets/demo
 python -m launch.main --config=gensr_jax/configs/demo.py --workdir=runs/gensr_demo
 
-Time: 8 minutes on one CPU core. Score: docs/gensr.md.
+Time: 8 minutes on one CPU core. Scores: docs/gensr.md.
 """
 
 from __future__ import annotations
