@@ -75,7 +75,7 @@ def run_method(
         batch = copy_batch(mesh, take_batch(task, dataset, timeline))
         params, constants = init_params(task, place_key(config.seed, "init", mesh), batch, mesh)
     elif mode == "train":
-        _tell(describe(task, dataset, workdir))
+        _tell(describe(task, dataset, workdir, mesh))
 
         def open_source(stage: Stage) -> Any:
             open_view = sequence_source if stage.view.packed else training_source
@@ -196,15 +196,15 @@ def evaluate_method(
     return results
 
 
-def describe(task: Task, dataset: Dataset, workdir: Path) -> str:
+def describe(task: Task, dataset: Dataset, workdir: Path, mesh: Mesh) -> str:
     """What is about to run, in one line."""
     stages = " -> ".join(stage.name for stage in task.stages)
     events = sum(len(dataset.rows[served, "train"]) for served in task.tasks)
     return (
         f"{task.name} ({stages}) on {dataset.name}, {dataset.split}, history by "
         f"{dataset.history_order}; {events:,} training events, "
-        f"{dataset.n_items:,} items; {jax.device_count()} {jax.default_backend()} device(s); "
-        f"{workdir}"
+        f"{dataset.n_items:,} items; {mesh.size} of {jax.device_count()} "
+        f"{jax.default_backend()} device(s); {workdir}"
     )
 
 
