@@ -61,7 +61,10 @@ def main(argv: Sequence[str]) -> int:
         raise InputError("--users: goes with --mode=explain, as in --mode=explain --users=ID,ID")
     # XLA's CPU client logs at start and when preempted; what matters is printed by the run.
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
-    join_processes(read_process_flags(values))
+    joined = read_process_flags(values)
+    if values.mode == "explain" and (joined.coordinator or joined.cluster):
+        raise InputError("--mode=explain: runs in one process; leave out --cluster, --coordinator")
+    join_processes(joined)
     if values.mode == "explain":
         from launch.explain import explain_run
 

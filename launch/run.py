@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import signal
-import sys
 import time
 from functools import partial
 from pathlib import Path
@@ -27,7 +26,7 @@ from common.ranking.rows import choose_rows
 from common.ranking.sanity import merge_ranks, rank_baselines
 from common.training.loop import train
 from common.training.mesh import check_batch_size, copy_batch, fetch, read_mesh, spread_batch
-from common.training.processes import is_first, meet
+from common.training.processes import is_first, meet, tell
 from common.training.restore import load_trained
 from common.training.settings import TrainSettings
 from common.training.sharding import count_numbers, pad_task
@@ -75,7 +74,7 @@ def run_method(
         batch = copy_batch(mesh, take_batch(task, dataset, timeline))
         params, constants = init_params(task, place_key(config.seed, "init", mesh), batch, mesh)
     elif mode == "train":
-        _tell(describe(task, dataset, workdir, mesh))
+        tell(describe(task, dataset, workdir, mesh))
 
         def open_source(stage: Stage) -> Any:
             open_view = sequence_source if stage.view.packed else training_source
@@ -110,7 +109,7 @@ def run_method(
             fingerprint=fingerprint,
         )
         if result.interrupted:
-            _tell(
+            tell(
                 f"{result.interrupted}: saved at step {result.global_step}; "
                 "start the same command again to go on"
             )
@@ -120,7 +119,7 @@ def run_method(
             result.constants,
             result.examples_per_second,
         )
-        _tell(
+        tell(
             f"trained {result.global_step} steps: {result.examples_per_second:,.0f} examples/s, "
             f"{result.wait_share:.1%} of the time waiting for data"
         )
@@ -132,7 +131,7 @@ def run_method(
     )
     if is_first():
         print(format_report(results))
-    _tell(f"results: {workdir / 'results.json'}")
+    tell(f"results: {workdir / 'results.json'}")
     return 1 if strict and find_problems(results) else 0
 
 
@@ -214,11 +213,6 @@ def _claim(workdir: Path, config: Any, dataset_sha256: str) -> None:
         claim_workdir(workdir, config, dataset_sha256)
     meet("workdir")
     check_workdir(workdir, config, dataset_sha256)
-
-
-def _tell(line: str) -> None:
-    if is_first():
-        print(line, file=sys.stderr)
 
 
 def use_compilation_cache() -> None:

@@ -3,7 +3,12 @@
 import atexit
 import os
 import shutil
+import subprocess
+import sys
 import tempfile
+from pathlib import Path
+
+import pytest
 
 # Read by jax when it is imported, so here and not in a fixture. Workers inherit the folder.
 if "JAX_COMPILATION_CACHE_DIR" not in os.environ:
@@ -11,3 +16,18 @@ if "JAX_COMPILATION_CACHE_DIR" not in os.environ:
     atexit.register(shutil.rmtree, folder, ignore_errors=True)
     os.environ["JAX_COMPILATION_CACHE_DIR"] = folder
     os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0"
+
+
+@pytest.fixture(scope="session")
+def run_script():
+    """run_script(file, *arguments): a script in a process of its own, for devices and signals."""
+    root = Path(__file__).resolve().parents[1]
+
+    def run(file, *arguments):
+        return subprocess.run(
+            [sys.executable, file, *map(str, arguments)],
+            env={**os.environ, "PYTHONPATH": str(root), "JAX_PLATFORMS": "cpu"},
+            capture_output=True, text=True, timeout=300, check=False,
+        )  # fmt: skip
+
+    return run

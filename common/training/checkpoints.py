@@ -23,6 +23,7 @@ from typing import Any
 import jax
 import orbax.checkpoint as ocp
 
+from common.training.optimizers import name_leaves
 from common.training.processes import is_first, meet
 from common.training.state import Progress, TrainState
 
@@ -196,13 +197,9 @@ def describe_state(state: TrainState) -> dict[str, dict[str, tuple[tuple[int, ..
 
 def describe_tree(tree: Any) -> dict[str, tuple[tuple[int, ...], str]]:
     """{name: (shape, dtype)} of a tree of arrays, shapes or Orbax's descriptions of arrays."""
-    leaves, _ = jax.tree_util.tree_flatten_with_path(tree)
     return {
-        jax.tree_util.keystr(path, simple=True, separator="/"): (
-            tuple(leaf.shape),
-            str(jax.numpy.dtype(leaf.dtype)),
-        )
-        for path, leaf in leaves
+        name: (tuple(leaf.shape), str(jax.numpy.dtype(leaf.dtype)))
+        for name, leaf in name_leaves(tree)
     }
 
 

@@ -22,7 +22,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
 
-import jax
+from common.training.processes import is_first
 
 FILE = "metrics.jsonl"
 
@@ -39,7 +39,7 @@ class Logbook:
         """
         self._file: Any = None
         self._board: Any = None
-        if jax.process_index() != 0:
+        if not is_first():
             return
         workdir.mkdir(parents=True, exist_ok=True)
         path = workdir / FILE

@@ -76,10 +76,16 @@ def mark_trained(stage: Stage, params: Params) -> Any:
 def map_named(function: Callable[[str, Any], Any], params: Params) -> Any:
     """Maps `function(name, leaf)` over a tree, with names as "encoder/layer_0/kernel"."""
 
-    def call(path: Any, leaf: Any) -> Any:
-        return function(jax.tree_util.keystr(path, simple=True, separator="/"), leaf)
+    return jax.tree_util.tree_map_with_path(lambda path, leaf: function(_join(path), leaf), params)
 
-    return jax.tree_util.tree_map_with_path(call, params)
+
+def name_leaves(params: Params) -> list[tuple[str, Any]]:
+    """The leaves of a tree in order, with the names of `map_named`."""
+    return [(_join(path), leaf) for path, leaf in jax.tree_util.tree_leaves_with_path(params)]
+
+
+def _join(path: Any) -> str:
+    return jax.tree_util.keystr(path, simple=True, separator="/")
 
 
 def scale_by_name(share: Callable[[str], float]) -> optax.GradientTransformation:

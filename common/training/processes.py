@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+
 import jax
 
 
@@ -16,3 +18,9 @@ def meet(place: str) -> None:
         from jax.experimental import multihost_utils  # slow to import, rarely needed
 
         multihost_utils.sync_global_devices(place)
+
+
+def tell(line: str) -> None:
+    """Prints a line on stderr once, not once per process."""
+    if is_first():
+        print(line, file=sys.stderr, flush=True)

@@ -6,8 +6,9 @@ import sys
 import time
 from typing import Any, TextIO
 
-import jax
 from tqdm import tqdm
+
+from common.training.processes import is_first
 
 PLAIN_EVERY = 10.0  # seconds between two plain lines
 
@@ -22,7 +23,7 @@ class ProgressBar:
         self._stream = sys.stderr if stream is None else stream
         self._stage, self._total, self._step, self._start = stage, total, start, start
         self._notes: dict[str, str] = {}
-        self._show = show and jax.process_index() == 0
+        self._show = show and is_first()
         self._bar: Any = None
         self._begun = self._printed = time.monotonic()
         if self._show and self._stream.isatty():

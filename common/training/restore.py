@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -27,7 +26,7 @@ from common.training.checkpoints import (
     read_state,
 )
 from common.training.mesh import copy_batch
-from common.training.processes import is_first
+from common.training.processes import tell
 from common.training.sharding import Described, cut_rows, place_shapes
 from common.training.state import Progress, TrainState
 from common.training.step import init_params, place_key, prepare_constants
@@ -208,8 +207,7 @@ def describe_identities(task: Task) -> dict[str, Any]:
 
 def warn(line: str) -> None:
     """Prints a warning once, not once per process."""
-    if is_first():
-        print(f"warning: {line}", file=sys.stderr, flush=True)
+    tell(f"warning: {line}")
 
 
 def _forget_broken_best(checkpoints: Checkpoints, progress: Progress) -> Progress:

@@ -23,7 +23,7 @@ import jax.numpy as jnp
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from common.training.mesh import MODEL, full_sharding
-from common.training.optimizers import map_named
+from common.training.optimizers import map_named, name_leaves
 from common.training.task import Batch, Constants, Params, Stage, Task
 
 Trim = Callable[[Params], Params]
@@ -57,14 +57,6 @@ def find_spec(name: str, ndim: int) -> PartitionSpec:
 def find_shardings(tree: Any, mesh: Mesh) -> Any:
     """The sharding of every array, or shape, of a tree of parameters or of a training state."""
     return map_named(lambda name, leaf: NamedSharding(mesh, find_spec(name, len(leaf.shape))), tree)
-
-
-def name_leaves(tree: Any) -> list[tuple[str, Any]]:
-    """The leaves of a tree with names as "item/embedding"."""
-    return [
-        (jax.tree_util.keystr(path, simple=True, separator="/"), leaf)
-        for path, leaf in jax.tree_util.tree_leaves_with_path(tree)
-    ]
 
 
 def place_shapes(tree: Any, mesh: Mesh) -> Any:

@@ -2,27 +2,17 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-HERE = Path(__file__).resolve()
-ROOT = HERE.parents[2]
-
 
 @pytest.fixture(scope="module")
-def gradients(tmp_path_factory):
+def gradients(run_script, tmp_path_factory):
     """{"tune/8/grads/NAME": array, ...}"""
     out = tmp_path_factory.mktemp("gradients") / "gradients.npz"
-    done = subprocess.run(
-        [sys.executable, HERE.with_name("gradients.py"), out],
-        env={**os.environ, "PYTHONPATH": str(ROOT), "JAX_PLATFORMS": "cpu"},
-        capture_output=True, text=True, timeout=300, check=False,
-    )  # fmt: skip
+    done = run_script(Path(__file__).with_name("gradients.py"), out)
     assert done.returncode == 0, done.stderr
     return dict(np.load(out))
 

@@ -14,6 +14,7 @@ import yaml
 from absl import flags
 
 from common.errors import InputError
+from launch import main as train_command
 from launch.processes import Joined, define_process_flags, join_processes, read_process_flags
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -150,3 +151,10 @@ def test_two_processes_are_one_run_and_survive_a_signal(tiny, tmp_path):
     assert read_values(two) == read_values(one)
     results = [json.loads((place / "results.json").read_text())["tasks"] for place in (one, two)]
     assert results[0] == results[1]
+
+
+def test_explaining_is_for_one_process(tiny, tmp_path):
+    words = [f"--config={ROOT}/lcr_jax/configs/tiny.py", f"--config.data.path={tiny}"]
+    words += [f"--workdir={tmp_path}", "--mode=explain", "--users=u1", "--cluster"]
+    with pytest.raises(InputError, match="--mode=explain: runs in one process"):
+        train_command.main(words)

@@ -1,43 +1,40 @@
 """Runs in their own process: killed, interrupted, and on eight devices."""
 
 import json
-import os
 import signal
-import subprocess
-import sys
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-HERE = Path(__file__).resolve()
-SCRIPT = HERE.parent / "tiny_run.py"
-ROOT = HERE.parents[3]
 
-
-def run_script(*arguments):
-    environment = {**os.environ, "PYTHONPATH": str(ROOT), "JAX_PLATFORMS": "cpu"}
-    return subprocess.run(
-        [sys.executable, SCRIPT, *map(str, arguments)],
-        env=environment, capture_output=True, text=True, timeout=120, check=False,
-    )  # fmt: skip
-
-
-def finish(*arguments):
-    done = run_script(*arguments)
-    assert done.returncode == 0, done.stderr
-    return json.loads(done.stdout)
+@pytest.fixture(scope="module")
+def run_tiny(run_script):
+    return partial(run_script, Path(__file__).with_name("tiny_run.py"))
 
 
 @pytest.fixture(scope="module")
-def whole(tmp_path_factory):
+def finish(run_tiny):
+    def finish(*arguments):
+        done = run_tiny(*arguments)
+        assert done.returncode == 0, done.stderr
+        return json.loads(done.stdout)
+
+    return finish
+
+
+@pytest.fixture(scope="module")
+def whole(finish, tmp_path_factory):
     """An uninterrupted run on one device, and its workdir."""
     workdir = tmp_path_factory.mktemp("whole")
     return finish(workdir), workdir
 
 
-def test_killed_and_started_again_goes_on_with_the_same_numbers(tiny, whole, tmp_path):
-    killed = run_script(tmp_path, "--signal", "SIGKILL", "--at", 15)
+def test_killed_and_started_again_goes_on_with_the_same_numbers(
+    finish, run_tiny, tiny, whole, tmp_path
+):
+    killed = run_tiny(tmp_path, "--signal", "SIGKILL", "--at", 15)
     assert killed.returncode == -signal.SIGKILL
     assert [line["step"] for line in tiny.read_lines(tmp_path)][
         -1
@@ -46,7 +43,7 @@ def test_killed_and_started_again_goes_on_with_the_same_numbers(tiny, whole, tmp
     assert tiny.read_lines(tmp_path) == tiny.read_lines(whole[1])
 
 
-def test_sigterm_saves_and_leaves(tiny, whole, tmp_path):
+def test_sigterm_saves_and_leaves(finish, tiny, whole, tmp_path):
     part = finish(tmp_path, "--signal", "SIGTERM", "--at", 14)
     assert (part["interrupted"], part["global_step"]) == ("SIGTERM", 15)
     assert (tmp_path / "checkpoints" / "15" / "sizes.json").is_file()
@@ -54,7 +51,7 @@ def test_sigterm_saves_and_leaves(tiny, whole, tmp_path):
     assert tiny.read_lines(tmp_path) == tiny.read_lines(whole[1])
 
 
-def test_eight_devices_train_as_one_and_one_goes_on_from_them(tiny, whole, tmp_path):
+def test_eight_devices_train_as_one_and_one_goes_on_from_them(finish, tiny, whole, tmp_path):
     """Dropout and data do not depend on the devices. The order of a sum does, which shows in the
     seventh digit; a larger difference means that a device saw other rows or lost a gradient."""
     finish(tmp_path, "--devices", 8, "--signal", "SIGTERM", "--at", 14)

@@ -1,7 +1,4 @@
 import json
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -10,19 +7,13 @@ from jax.sharding import PartitionSpec
 
 from common.training.sharding import cut_rows, find_spec
 
-HERE = Path(__file__).resolve()
-ROOT = HERE.parents[3]
 MESHES = ("data:8", "data:4,model:2", "data:2,model:4")  # beside "data:1"
 
 
 @pytest.fixture(scope="module")
-def runs(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("split")
-    done = subprocess.run(
-        [sys.executable, HERE.with_name("split_runs.py"), folder],
-        env={**os.environ, "PYTHONPATH": str(ROOT), "JAX_PLATFORMS": "cpu"},
-        capture_output=True, text=True, timeout=300, check=False,
-    )  # fmt: skip
+def runs(run_script, tmp_path_factory):
+    script = Path(__file__).with_name("split_runs.py")
+    done = run_script(script, tmp_path_factory.mktemp("split"))
     assert done.returncode == 0, done.stderr
     return json.loads(done.stdout.splitlines()[-1])
 
