@@ -35,6 +35,7 @@ def get_config(arg: str = "") -> ConfigDict:
     config.train.word_rate_share = 60.0  # of 1, 5, 20, 60: chosen on demo's validation rows
     config.train.warmup_steps = 100
     config.train.patience = 0
-    config.train.eval_every_epochs = 1.5
+    config.train.eval_every_epochs = 3.0
+    config.train.probe_every_steps = 0
     config.eval.retrieve = 100
     return ablate(config, arg)
