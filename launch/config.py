@@ -13,9 +13,9 @@ from ml_collections import ConfigDict
 
 from common.errors import InputError
 
-# Keys of every run, whatever its method: see `common.training.mesh.read_mesh` and
-# `common.training.settings.TrainSettings`.
-MACHINE = {"mesh": "", "steps_per_dispatch": 1}
+# Keys of every run, whatever its method: see `common.training.mesh.read_mesh`,
+# `common.training.settings.TrainSettings` and `common.training.resident.choose_columns`.
+MACHINE = {"mesh": "", "accumulate": 1, "steps_per_dispatch": 1, "resident": "auto"}
 # Keys that do not change a run's numbers: a run may go on with other values.
 FREE_KEYS = (
     "mesh",
@@ -140,7 +140,8 @@ def check_workdir(
         theirs, dataset = saved["config"], saved["dataset_sha256"]
     except (ValueError, KeyError, TypeError) as fault:
         raise InputError(f"{path}: not readable ({fault}); use another --workdir") from None
-    old, new = flatten(theirs), flatten(_as_json(config))
+    # A run from before one of these keys was had its default.
+    old, new = MACHINE | flatten(theirs), flatten(_as_json(config))
     free = FREE_KEYS + EVALUATION_KEYS if evaluates else FREE_KEYS
     differences = [
         f"config.{key} is {old.get(key, 'absent')!r} there and {new.get(key, 'absent')!r} here"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import time
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -27,9 +28,11 @@ from common.ranking.sanity import merge_ranks, rank_baselines
 from common.training.loop import train
 from common.training.mesh import check_batch_size, copy_batch, fetch, read_mesh, spread_batch
 from common.training.processes import is_first, meet, tell
+from common.training.resident import choose_columns
 from common.training.restore import load_trained
 from common.training.settings import TrainSettings
 from common.training.sharding import count_numbers, pad_task
+from common.training.stage_loop import Source, check_batch
 from common.training.start import check_start
 from common.training.step import init_params, place_key
 from common.training.task import Constants, Params, Stage, Task
@@ -63,7 +66,7 @@ def run_method(
         choose_rows(dataset, timeline, served, "test", task.view.min_history)
     mesh = read_mesh(config.mesh)
     for stage in task.stages:
-        check_batch_size(mesh, stage.batch_size, f"batch size of stage {stage.name}")
+        check_batch(stage, mesh, config.accumulate)
     check_batch_size(mesh, max(config.eval.batch_size, 2), "config.eval.batch_size")
     task = pad_task(task, mesh, take_batch(task, dataset, timeline))
     task = attach_retriever(config, task, dataset, timeline, mesh)
@@ -75,13 +78,7 @@ def run_method(
         params, constants = init_params(task, place_key(config.seed, "init", mesh), batch, mesh)
     elif mode == "train":
         tell(describe(task, dataset, workdir, mesh))
-
-        def open_source(stage: Stage) -> Any:
-            open_view = sequence_source if stage.view.packed else training_source
-            return open_view(
-                dataset, timeline, stage.view, stage.batch_size, config.seed, stage.epochs,
-                process=jax.process_index(), processes=jax.process_count(),
-            )  # fmt: skip
+        open_source = open_sources(config, task, dataset, timeline, mesh)
 
         open_validator = open_validators(config, task, dataset, timeline, mesh)
         settings = TrainSettings(
@@ -89,6 +86,7 @@ def run_method(
             checkpoint_every_steps=config.train.checkpoint_every_steps,
             log_every=config.train.log_every_steps,
             probe_every_steps=config.train.get("probe_every_steps", 0),
+            accumulate=config.accumulate,
             steps_per_dispatch=config.steps_per_dispatch,
             tensorboard=tensorboard,
         )
@@ -193,6 +191,32 @@ def evaluate_method(
         write_results(workdir / "results.json", results)
     meet("results")
     return results
+
+
+def open_sources(
+    config: Any, task: Task, dataset: Dataset, timeline: Timeline, mesh: Mesh
+) -> Callable[[Stage], Source]:
+    """Where the stages' batches come from: open_source(stage). Tells where they are gathered.
+
+    Raises InputError for a `config.resident` that cannot be.
+    """
+    chosen = {
+        stage.name: choose_columns(config.resident, timeline, stage.view, mesh)
+        for stage in task.stages
+    }
+    for name, (columns, why) in chosen.items():
+        where = "host" if columns is None else "device"
+        tell(f"{name}: batches gathered on the {where} ({why})")
+
+    def open_source(stage: Stage) -> Source:
+        split = (jax.process_index(), jax.process_count())
+        sizes = (stage.batch_size, config.seed, stage.epochs)
+        if stage.view.packed:
+            return sequence_source(dataset, timeline, stage.view, *sizes, *split)
+        columns, _ = chosen[stage.name]
+        return training_source(dataset, timeline, stage.view, *sizes, *split, resident=columns)
+
+    return open_source
 
 
 def describe(task: Task, dataset: Dataset, workdir: Path, mesh: Mesh) -> str:

@@ -3,7 +3,7 @@
 A Python record per example gives 1k to 30k examples a second, a record per batch several hundred
 thousand (2 CPU cores): every field is one numpy gather from the timeline.
 
-Shapes: [B] batch  [M] rec history  [N] searches  [P] clicks per search  [n] negatives
+Shapes: [B] batch  [n] negatives
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ import numpy as np
 from common.data.dataset import Dataset
 from common.data.events import TASKS
 from common.data.hashing import TASK_STREAM
+from common.data.histories import ENDS, Columns, gather_history, take_columns, take_rows
 from common.data.mixed import MixedSource
 from common.data.negatives import TrainingNegatives
 from common.data.order import BatchOrder
@@ -48,6 +49,7 @@ class BatchSource:
         shuffle_seed: int | None = None,
         sampler: TrainingNegatives | None = None,
         lists: np.ndarray | None = None,
+        resident: Columns | None = None,
     ) -> None:
         """Takes over checked arguments; `lists` (int32 [rows, n]) or `sampler` give negatives."""
         self._order = BatchOrder(
@@ -62,7 +64,11 @@ class BatchSource:
         self.steps_per_epoch = self._order.steps_per_epoch
         self._sampler, self._lists = sampler, lists
         self._view, self._rows = view, rows
-        self._histories = _Histories(timeline, view, timeline.find(view.task, rows))
+        index = timeline.find(view.task, rows)
+        self._timeline, self._columns = timeline, take_columns(timeline, view)
+        self._ends = dict(zip(ENDS, timeline.ends_at(view.task, index), strict=True))
+        self._target_ts = (timeline.search_ts if view.task == "search" else timeline.rec_ts)[index]
+        self.resident = resident  # None = the host gathers histories
         events = dataset.events(view.task)
         self._user, self._target = events.user[rows], events.target[rows]
         if view.task == "search":
@@ -108,58 +114,26 @@ class BatchSource:
             "target": target,
             "query": self._query[place],
             "negatives": negatives,
-            **self._histories.gather(place),
+            **self._gather_history(place),
         }
 
     def position(self, step: int) -> dict[str, int]:
         """Where a run stands that has consumed `step` batches: {"epoch", "next_batch"}."""
         return self._order.position(step)
 
-
-class _Histories:
-    """The history fields of batches."""
-
-    def __init__(self, timeline: Timeline, view: View, index: np.ndarray) -> None:
-        """index: int64 [rows], the targets' places in the timeline."""
-        self._timeline, self._view = timeline, view
-        self._ends = timeline.ends_at(view.task, index)
-        ts = timeline.search_ts if view.task == "search" else timeline.rec_ts
-        self._target_ts = ts[index]
-        self._clicks = pad_clicks(timeline, view.clicks)
-
-    def gather(self, place: np.ndarray) -> Batch:
-        """The most recent events before each target, oldest first, pads at the end.
-
-        place: int64 [B], which of the source's rows.
-        """
-        line, lengths = self._timeline, (self._view.rec_length, self._view.search_length)
-        rec_end, search_end, rec_start, search_start = (ends[place, None] for ends in self._ends)
-        if not self._view.searches:
-            search_start = search_end
-        rec_start = np.maximum(rec_start, rec_end - lengths[0])
-        search_start = np.maximum(search_start, search_end - lengths[1])
-        rec, rec_mask = _slots(rec_start, rec_end, lengths[0])
-        search, search_mask = _slots(search_start, search_end, lengths[1])
-        now = self._target_ts[place, None]
-
-        # Newer than a slot: the kept events after it in its own service, and those of the other
-        # service after it in the merged timeline, where rec comes before search in a tie.
-        next_search = np.clip(_take(line.rec_to_search, rec), search_start, search_end)
-        next_rec = np.clip(_take(line.search_past_rec, search), rec_start, rec_end)
-        pad = sum(lengths)
-        newest = rec_end + search_end - 1 - pad
-        rec_order = (newest - rec - next_search) * rec_mask + pad
-        search_order = (newest - search - next_rec) * search_mask + pad
-        return {
-            "rec_item": _take(line.rec_item, rec) * rec_mask,
-            "rec_age_ms": (now - _take(line.rec_ts, rec)) * rec_mask,
-            "rec_mask": rec_mask.view(np.uint8),
-            "search_query": _take(line.search_query, search) * search_mask,
-            "search_click": _take(self._clicks, (search + 1) * search_mask),
+    def _gather_history(self, place: np.ndarray) -> Batch:
+        """The history fields of rows, or their `ENDS` alone: a device gathers the fields then."""
+        ends = {name: array[place] for name, array in self._ends.items()}
+        if self.resident is not None:
+            return {name: array.astype(np.int32) for name, array in ends.items()}
+        fields, (rec, rec_mask, search, search_mask) = gather_history(
+            np, self._view, self._columns, ends
+        )
+        now, line = self._target_ts[place, None], self._timeline
+        return fields | {
+            "rec_age_ms": (now - take_rows(np, line.rec_ts, rec)) * rec_mask,
             "search_row": search * search_mask,
-            "search_age_ms": (now - _take(line.search_ts, search)) * search_mask,
-            "search_mask": search_mask.view(np.uint8),
-            "order": np.concatenate([rec_order, search_order], axis=1).astype(np.int32),
+            "search_age_ms": (now - take_rows(np, line.search_ts, search)) * search_mask,
         }
 
 
@@ -187,12 +161,15 @@ def training_source(
     epochs: int,
     process: int = 0,
     processes: int = 1,
+    resident: Columns | None = None,
 ) -> BatchSource | MixedSource:
     """Shuffled training batches with fresh negatives each epoch.
 
     view.task:  "rec", "search", or "both": the rows of both in one stream
     batch_size: global, over all processes; process p gets the p-th slice of every global batch
     epochs:     len(source) = epochs * steps_per_epoch; the last batch of an epoch may have pads
+    resident:   the columns that a device gathers histories from, as int32: the batches have
+                `common.data.histories.ENDS` in place of histories
     Targets are the train rows with at least `view.min_history` earlier events.
     Raises InputError when no train row is usable or the batch cannot be shared out evenly.
     """
@@ -215,6 +192,7 @@ def training_source(
             processes=processes,
             shuffle_seed=seed,
             sampler=TrainingNegatives(dataset, task, view.negative_sampling, seed),
+            resident=resident,
         )
 
     if view.task != "both":
@@ -271,26 +249,3 @@ def iterate(source: BatchSource | MixedSource, start: int = 0) -> Iterator[Batch
     # Not grain's default of 16 threads: on few cores that is the slowest choice.
     options = grain.ReadOptions(num_threads=1, prefetch_buffer_size=4)
     return iter(grain.MapDataset.source(source)[start:].to_iter_dataset(options))
-
-
-def _slots(start: np.ndarray, end: np.ndarray, length: int) -> tuple[np.ndarray, np.ndarray]:
-    """Indices int64 [B, length] of the events [start, end), 0 in pads, and bool mask."""
-    index = start + np.arange(length)
-    mask = index < end
-    return index * mask, mask
-
-
-def _take(array: np.ndarray, index: np.ndarray) -> np.ndarray:
-    """array[index] along the first axis; zeros where the table has no rows at all."""
-    if not len(array):
-        return np.zeros(index.shape + array.shape[1:], array.dtype)
-    return array.take(index, axis=0, mode="clip")  # no index is out of range; "clip" is faster
-
-
-def pad_clicks(timeline: Timeline, clicks: int) -> np.ndarray:
-    """int32 [S + 1, P]: row s + 1 has the first P clicked items of search s; row 0 is empty."""
-    start, end = timeline.search_click_off[:-1, None], timeline.search_click_off[1:, None]
-    index, mask = _slots(start, np.minimum(end, start + clicks), clicks)
-    padded = np.zeros((len(index) + 1, clicks), np.int32)
-    padded[1:] = _take(timeline.search_click_item, index) * mask
-    return padded

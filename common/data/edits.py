@@ -16,8 +16,9 @@ from typing import NamedTuple
 
 import numpy as np
 
-from common.data.batches import Batch, pad_clicks
+from common.data.batches import Batch
 from common.data.hashing import INJECT, SWAP, draw_uniform
+from common.data.histories import pad_clicks
 from common.data.timeline import Timeline
 from common.errors import InputError
 

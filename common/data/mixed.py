@@ -12,6 +12,7 @@ from typing import Protocol
 
 import numpy as np
 
+from common.data.histories import Columns
 from common.data.order import BatchOrder
 
 Batch = dict[str, np.ndarray]
@@ -21,6 +22,7 @@ class RowSource(Protocol):
     """The rows of one task, as `common.data.batches.BatchSource` has them."""
 
     n_rows: int
+    resident: Columns | None
 
     def gather(self, place: np.ndarray, valid: np.ndarray, epoch: int) -> Batch: ...
 
@@ -37,6 +39,7 @@ class MixedSource:
         """order: over the rows of all sources, one source after the other."""
         self.n_rows = order.n_rows
         self.steps_per_epoch = order.steps_per_epoch
+        self.resident = sources[0].resident
         self._sources, self._order = sources, order
         sizes = [source.n_rows for source in sources]
         self._start = np.cumsum([0, *sizes])

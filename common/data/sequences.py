@@ -22,6 +22,7 @@ import numpy as np
 from common.data.batches import Batch, choose_training_rows
 from common.data.dataset import Dataset
 from common.data.hashing import EPOCH, draw_words
+from common.data.histories import Columns
 from common.data.negatives import TrainingNegatives
 from common.data.timeline import Timeline, expand_ranges
 from common.data.view import View
@@ -47,6 +48,8 @@ class SequenceSource:
     so every batch has about the same number of targets, never more than G.
     Made by `sequence_source`.
     """
+
+    resident: Columns | None = None  # the host packs sequences
 
     def __init__(
         self,

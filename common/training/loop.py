@@ -15,6 +15,7 @@ from common.training.interrupts import catch_signals
 from common.training.logbook import Logbook
 from common.training.mesh import put_batch
 from common.training.optimizers import make_updater
+from common.training.resident import put_resident
 from common.training.restore import describe_identities, load_params, restore_newest
 from common.training.settings import TrainSettings
 from common.training.sharding import place_shapes
@@ -94,6 +95,8 @@ def train(
 
     with catch_signals() as caught, Checkpoints(workdir / "checkpoints") as checkpoints:
         batch = put_batch(mesh, source_of(0)[0])
+        if resident := put_resident(task.stages[0].view, source_of(0).resident, mesh):
+            batch = resident.expand(batch)
         params, constants = init_params(task, place_key(seed, "init", mesh), batch, mesh)
         shapes = place_shapes(params, mesh)
 
@@ -124,6 +127,7 @@ def train(
                     state = init_state(params, updater, mesh, stage.keeps_start)
                 run = Run(
                     constants=prepare_constants(stage, state.params, constants, mesh),
+                    resident=put_resident(stage.view, source.resident, mesh),
                     validate=open_validator(stage),
                     iterate=iterate or default_iterate(),
                     settings=settings,

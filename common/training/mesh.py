@@ -71,16 +71,18 @@ def full_sharding(mesh: Mesh) -> NamedSharding:
     return NamedSharding(mesh, PartitionSpec())
 
 
-def check_batch_size(mesh: Mesh, rows: int, name: str = "batch_size") -> None:
+def check_batch_size(mesh: Mesh, rows: int, name: str = "batch_size", parts: int = 1) -> None:
     """Raises InputError unless the B rows of a batch divide by the devices of "data".
 
-    name: of the key that has the number
+    name: of the key that has the number; parts: of a batch (`config.accumulate`)
     """
     devices = mesh.shape[DATA]
-    if rows % devices or rows == 0:
-        below, above = rows // devices * devices, (rows // devices + 1) * devices
+    unit = devices * parts
+    if rows % unit or rows == 0:
+        below, above = rows // unit * unit, (rows // unit + 1) * unit
         use = f"{below} or {above}" if below else f"{above}"
-        raise InputError(f"{name} = {rows}: does not divide by {devices} devices; use {use}")
+        by = f"{devices} devices" + (f" in {parts} parts each" if parts > 1 else "")
+        raise InputError(f"{name} = {rows}: does not divide by {by}; use {use}")
 
 
 def put_batch(mesh: Mesh, batch: Mapping[str, np.ndarray]) -> Batch:

@@ -12,6 +12,8 @@ import jax
 import numpy as np
 from jax.sharding import Mesh
 
+from common.data.histories import Columns
+from common.errors import InputError
 from common.training.checkpoints import Checkpoints
 from common.training.interrupts import Caught
 from common.training.late_metrics import LateMetrics
@@ -19,6 +21,7 @@ from common.training.logbook import Logbook
 from common.training.mesh import check_batch_size, put_batches, put_full
 from common.training.optimizers import Updater
 from common.training.progress import ProgressBar
+from common.training.resident import Resident
 from common.training.settings import TrainSettings
 from common.training.state import Progress, TrainState
 from common.training.step import make_probe, make_step, place_key
@@ -31,6 +34,8 @@ HostBatch = Mapping[str, np.ndarray]
 
 class Source(Protocol):
     """The batches of one stage: `source[i]` is the batch of step i, whoever asks and when."""
+
+    resident: Columns | None  # what the devices gather histories from; None = the host does
 
     @property
     def steps_per_epoch(self) -> int: ...
@@ -51,6 +56,7 @@ class Run:
     """What a stage gets from the run around it."""
 
     constants: Constants  # of this stage
+    resident: Resident | None  # of its source
     validate: Validate  # of this stage
     iterate: Iterate
     settings: TrainSettings
@@ -71,11 +77,18 @@ def run_stage(
     Returns the last state, where it stands, and the signal's name if one ended it.
     Raises TrainingDiverged and InputError.
     """
-    check_batch_size(run.mesh, stage.batch_size)
+    check_batch(stage, run.mesh, run.settings.accumulate)
     total, settings = len(source), run.settings
     eval_every = count_steps_between_evaluations(settings, source, stage.eval_every_epochs)
     many = settings.steps_per_dispatch
-    launch = {count: make_step(stage, updater, run.mesh, state, count) for count in {1, many}}
+    constants = run.constants
+    if run.resident is not None:
+        stage = run.resident.gather_first(stage)
+        constants = run.resident.add_columns(constants)
+    launch = {
+        count: make_step(stage, updater, run.mesh, state, count, settings.accumulate)
+        for count in {1, many}
+    }
     compiled: set[int] = set()
     borders = (eval_every, settings.checkpoint_every_steps, settings.probe_every_steps)
     ask_every = -(-settings.log_every // many) * many
@@ -133,7 +146,7 @@ def run_stage(
                 assert probe is not None
                 late.flush()
                 was_running = watch.pause()
-                values = jax.device_get(probe(state.params, run.constants, batch))
+                values = jax.device_get(probe(state.params, constants, batch))
                 run.logbook.write("probe", stage.name, progress.global_step, values, {})
                 if was_running:
                     watch.start()
@@ -142,7 +155,7 @@ def run_stage(
                 late.flush()
                 watch.pause()
             with jax.transfer_guard("disallow"):
-                state, metrics = launch[count](state, run.constants, batch, key, rate_scale)
+                state, metrics = launch[count](state, constants, batch, key, rate_scale)
             progress = replace(progress, step=step + count)
             compiled.add(count)
             # 5. Log, one step late.
@@ -150,6 +163,17 @@ def run_stage(
             if not watch.running:
                 late.flush()  # waits for the first, compiling step, which is not timed
                 watch.start()
+
+
+def check_batch(stage: Stage, mesh: Mesh, accumulate: int) -> None:
+    """Raises InputError unless a stage's batches can be shared out, and cut into parts."""
+    name = f"batch size of stage {stage.name}"
+    check_batch_size(mesh, stage.batch_size, name, max(1, accumulate))
+    if stage.view.packed and accumulate > 1:
+        raise InputError(
+            f"config.accumulate = {accumulate}: stage {stage.name} has batches of packed "
+            "sequences, which cannot be cut; use 1, and a smaller batch"
+        )
 
 
 def evaluate_stage(

@@ -77,12 +77,18 @@ def _start(params: Params, updater: Updater, keeps_start: bool) -> TrainState:
 
 
 def make_step(
-    stage: Stage, updater: Updater, mesh: Mesh, state: TrainState, count: int = 1
+    stage: Stage,
+    updater: Updater,
+    mesh: Mesh,
+    state: TrainState,
+    count: int = 1,
+    parts: int = 1,
 ) -> Step:
     """Compiles a stage's step for a mesh.
 
     state: any state of the stage, for the places of its arrays
     count: steps of one call; above 1 its batches are [count, B, ...] and its metrics [count]
+    parts: of a batch, whose gradients are made one after the other, for memory; see `add_parts`
     The function takes the state (donated: it must not be used again), the constants, a batch
     [B, ...] split by rows, the stage's key and the plateau scale float32 [], and returns the next
     state and float32 scalars: the task's own metrics and
@@ -101,10 +107,15 @@ def make_step(
         if stage.keeps_start:
             constants = {**constants, "start": state.start}
 
-        def loss_of(params: Params) -> tuple[jax.Array, Metrics]:
-            return stage.loss(params, constants, batch, step_key(key, state.step))
+        def differentiate(batch: Batch, key: jax.Array) -> tuple[tuple[jax.Array, Metrics], Params]:
+            run = jax.value_and_grad(stage.loss, has_aux=True)
+            return run(state.params, constants, batch, key)
 
-        (loss, own), grads = jax.value_and_grad(loss_of, has_aux=True)(state.params)
+        own_key = step_key(key, state.step)
+        if parts == 1:
+            (loss, own), grads = differentiate(batch, own_key)
+        else:
+            (loss, own), grads = add_parts(differentiate, batch, own_key, parts)
         chex.assert_shape([loss, *own.values()], ())
         chex.assert_type(loss, jnp.float32)
         if clash := sorted(set(own) & set(OWN_METRICS)):
@@ -145,6 +156,35 @@ def make_step(
         out_shardings=(places, full),
         donate_argnums=0,
     )
+
+
+def add_parts(
+    differentiate: Callable[[Batch, jax.Array], Any], batch: Batch, key: jax.Array, parts: int
+) -> Any:
+    """What a whole batch gives, out of parts of it that are run one after the other.
+
+    differentiate(part, key) -> a tree of means over the part's valid rows
+    Returns the mean of the trees, each weighted by its valid rows: for a loss that is a mean over
+    rows, what the whole batch gives. A loss that compares the rows of a batch (in-batch negatives)
+    sees those of a part only. Dropout draws other numbers than for the whole batch.
+    """
+    # Part i has rows i, i + parts, ...: so each device keeps the rows that it has.
+    split = jax.tree.map(
+        lambda array: array.reshape(-1, parts, *array.shape[1:]).swapaxes(0, 1), batch
+    )
+    weights = jnp.sum(split["valid"], axis=1, dtype=jnp.float32)
+    weights = weights / jnp.maximum(weights.sum(), 1.0)
+
+    def add(total: Any, part: tuple[Batch, jax.Array, jax.Array]) -> tuple[Any, None]:
+        rows, weight, number = part
+        found = differentiate(rows, jax.random.fold_in(key, number))
+        return jax.tree.map(lambda old, new: old + weight * new, total, found), None
+
+    first = jax.tree.map(lambda array: array[0], split)
+    zeros = jax.tree.map(
+        lambda shape: jnp.zeros(shape.shape, shape.dtype), jax.eval_shape(differentiate, first, key)
+    )
+    return jax.lax.scan(add, zeros, (split, weights, jnp.arange(parts)))[0]
 
 
 def make_probe(stage: Stage, mesh: Mesh) -> Callable[[Params, Constants, Batch], Metrics] | None:

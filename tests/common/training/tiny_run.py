@@ -33,6 +33,7 @@ class TinySource:
 
     steps_per_epoch = -(-ROWS // BATCH)
     n_rows = ROWS
+    resident = None
 
     def __init__(self, stage: Stage, poison: int | None = None) -> None:
         self.epochs, self.poison = stage.epochs, poison  # step whose values are not numbers
