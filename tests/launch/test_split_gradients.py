@@ -1,0 +1,46 @@
+"""Gradients do not depend on the mesh; in a process of its own that has eight devices."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from split_gradients import MESHES
+
+STAGES = {"lcr": ["supervised", "reinforce"], "gensr": ["pretrain_cf", "tune"]}
+
+
+@pytest.fixture(scope="module")
+def gradients(run_script, tiny, tmp_path_factory):
+    """{"METHOD|MESH|STAGE/NAME": array}"""
+    out = tmp_path_factory.mktemp("gradients") / "gradients.npz"
+    done = run_script(Path(__file__).with_name("split_gradients.py"), tiny, out)
+    assert done.returncode == 0, done.stderr
+    return dict(np.load(out))
+
+
+def pick(gradients, method, mesh, stage):
+    start = f"{method}|{mesh}|{stage}/"
+    return {
+        name.removeprefix(start): array.astype(np.float64)
+        for name, array in gradients.items()
+        if name.startswith(start)
+    }
+
+
+@pytest.mark.parametrize("mesh", MESHES[1:])
+@pytest.mark.parametrize(
+    ("method", "stage"), [(method, stage) for method in STAGES for stage in STAGES[method]]
+)
+def test_every_mesh_has_the_gradients_of_one_device(gradients, method, stage, mesh):
+    """The order of a sum may differ, which shows in the seventh digit."""
+    one, split = (pick(gradients, method, text, stage) for text in (MESHES[0], mesh))
+    whole = np.sqrt(sum(np.square(array).sum() for array in one.values()))
+    assert len(one) > 2
+    assert whole > 0
+    assert one.keys() == split.keys()
+    for name, array in one.items():
+        # A bias of keys shifts all logits alike: its gradient is zero but for rounding.
+        allowed = 1e-5 * np.linalg.norm(array) + 1e-8 * whole
+        assert np.linalg.norm(split[name] - array) <= allowed, name
