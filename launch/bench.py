@@ -1,10 +1,14 @@
 """Measures speed.
 
-    python -m launch.bench data [--data=DIR | --preset=demo] [--history=30] [--batch=1024]
+    python -m launch.bench --all [--out=FILE.json]
+    python -m launch.bench data [--data=DIR | --preset=demo] [--history=30] [--out=FILE.json]
     python -m launch.bench lcr [--batch=1112] [--history=30] [--items=20000] [--out=FILE.json]
     python -m launch.bench gensr [--size=base] [--length=110] [--torch] [--out=FILE.json]
+    python -m launch.bench losses [--items=100000] [--rows=512] [--out=FILE.json]
+    python -m launch.bench catalogue [--users=22700] [--items=673415] [--out=FILE.json]
 
-The first word is the subject, one module each with `run(argv)`; `SUBJECT --help` lists its flags.
+The first word is the subject, one module each; `SUBJECT --help` lists its flags. `--all` runs all
+of them with small arguments and gathers their figures.
 """
 
 from __future__ import annotations
@@ -12,17 +16,33 @@ from __future__ import annotations
 import os
 import platform
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Protocol
 
 from common.errors import InputError
-from launch import bench_data, bench_gensr, bench_lcr
+from launch import bench_catalogue, bench_data, bench_gensr, bench_lcr, bench_losses
+from launch.bench_all import run_all
 from launch.command import run_command
 
-SUBJECTS: dict[str, Callable[[Sequence[str]], None]] = {
-    "data": bench_data.run,
-    "lcr": bench_lcr.run,
-    "gensr": bench_gensr.run,
+
+class Subject(Protocol):
+    """A module that measures one thing."""
+
+    @property
+    def SMALL(self) -> Sequence[str]:
+        """Arguments for `--all`: a minute or two on 2 CPU cores."""
+
+    def run(self, argv: Sequence[str]) -> None:
+        """Measures, prints, and writes --out, as `bench_steps.run_bench` does."""
+
+
+SUBJECTS: dict[str, Subject] = {
+    "data": bench_data,
+    "lcr": bench_lcr,
+    "gensr": bench_gensr,
+    "losses": bench_losses,
+    "catalogue": bench_catalogue,
 }
 
 
@@ -32,10 +52,15 @@ def main(argv: Sequence[str]) -> int:
     if subject.lstrip("-") in ("h", "help"):
         print(f"{str(__doc__).strip()}\n\nsubjects: {', '.join(SUBJECTS)}")
         return 0
+    if subject == "--all":
+        arguments = {name: module.SMALL for name, module in SUBJECTS.items()}
+        return run_all(argv[1:], arguments, describe_machine())
     if subject not in SUBJECTS:
-        raise InputError(f"subject {subject!r}: unknown; use one of {', '.join(SUBJECTS)}")
+        raise InputError(
+            f"subject {subject!r}: unknown; use one of {', '.join(SUBJECTS)}, or --all"
+        )
     print(describe_machine())
-    SUBJECTS[subject](argv[1:])
+    SUBJECTS[subject].run(argv[1:])
     return 0
 
 

@@ -1,6 +1,6 @@
 """Examples a second of the batch source, and how long a trainer waits for it.
 
-    python -m launch.bench data [--data=DIR | --preset=demo] [--history=30] [--batch=1024]
+    python -m launch.bench data [--data=DIR | --preset=demo] [--history=30] [--out=FILE.json]
 
 Without --data a synthetic dataset is made in a temporary folder. Prints the median, the smallest
 and the largest of several timed blocks of batches, after one block of warm-up: the source alone,
@@ -10,15 +10,22 @@ and prints the share of the step time that it spends waiting for the next batch.
 
 from __future__ import annotations
 
-import statistics
 import tempfile
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from absl import flags
 
+from launch.bench_steps import (
+    define_counts,
+    describe_software,
+    measure_memory,
+    print_memory,
+    run_bench,
+    summarize,
+)
 from launch.command import parse_flags
 
 if TYPE_CHECKING:
@@ -26,6 +33,7 @@ if TYPE_CHECKING:
     from common.data.dataset import Dataset
     from common.data.mixed import MixedSource
 
+SMALL = ("--blocks=5", "--batches=50")  # of `launch.bench --all`
 _LEAST_BLOCKS = 5
 
 
@@ -35,19 +43,21 @@ def run(argv: Sequence[str]) -> None:
     flags.DEFINE_string("data", None, "dataset folder", flag_values=values)
     flags.DEFINE_string("preset", "demo", "synthetic preset, without --data", flag_values=values)
     flags.DEFINE_enum("task", "rec", ["rec", "search"], "which targets", flag_values=values)
-    for name, default, least, meaning in (
+    define_counts(values, (
         ("history", 30, 0, "rec events, and searches, of a history"),
         ("negatives", 4, 0, "negatives of a row"),
         ("batch", 1024, 1, "rows of a batch"),
         ("blocks", 7, _LEAST_BLOCKS, "timed blocks"),
         ("batches", 200, 1, "batches of a block"),
-    ):
-        flags.DEFINE_integer(name, default, meaning, lower_bound=least, flag_values=values)
+    ))  # fmt: skip
     flags.DEFINE_bool("train", True, "measure a trainer's waiting too", flag_values=values)
     parse_flags(values, argv, str(__doc__))
+    run_bench(lambda: _measure(values), _print_report, values.out)
+
+
+def _measure(values: flags.FlagValues) -> dict[str, Any]:
     if values.data is not None:
-        _measure(values, Path(values.data))
-        return
+        return _measure_folder(values, Path(values.data))
     from common.data.folder import PrepareSettings, write_dataset  # --help need not wait for these
     from common.data.readers.synthetic import generate
 
@@ -55,10 +65,10 @@ def run(argv: Sequence[str]) -> None:
         path = Path(folder) / values.preset
         # Training reads no candidate lists, so the shortest will do.
         write_dataset(path, generate(values.preset, seed=0), PrepareSettings(negatives=1))
-        _measure(values, path)
+        return _measure_folder(values, path)
 
 
-def _measure(values: flags.FlagValues, path: Path) -> None:
+def _measure_folder(values: flags.FlagValues, path: Path) -> dict[str, Any]:
     from common.data.batches import iterate
     from common.data.folder import load_dataset
 
@@ -66,21 +76,49 @@ def _measure(values: flags.FlagValues, path: Path) -> None:
     start = time.perf_counter()
     source = _open_source(values, dataset)
     seconds = time.perf_counter() - start
-    print(
-        f"data: {dataset.name}, {source.n_rows:,} {values.task} targets, history "
-        f"{values.history} + {values.history}, {values.negatives} negatives, batch {values.batch}; "
-        f"timeline and source made in {seconds:.2f} s"
-    )
-    for name, batches in (("source", iter(source)), ("grain", iterate(source))):
-        rates = _time_blocks(batches, values.blocks, values.batches)
-        print(
-            f"{name + ':':8}{statistics.median(rates):>12,.0f} examples/s, "
-            f"min {min(rates):,.0f}, max {max(rates):,.0f} "
-            f"({values.blocks} blocks of {values.batches} batches)"
-        )
+    rates = {
+        name: summarize(_time_blocks(batches, values.blocks, values.batches))
+        for name, batches in (("source", iter(source)), ("grain", iterate(source)))
+    }
+    trainer = None
     if values.train:
         rate, share = _train_an_epoch(values, dataset)
+        trainer = {"examples_per_second": rate, "wait_share": share}
+    return {
+        "dataset": dataset.name,
+        "task": values.task,
+        "rows": source.n_rows,
+        "history": values.history,
+        "negatives": values.negatives,
+        "batch": values.batch,
+        "blocks": values.blocks,
+        "batches_per_block": values.batches,
+        "open_seconds": seconds,
+        "examples_per_second": rates,
+        "trainer": trainer,
+        **describe_software(),
+        "peak_memory": measure_memory(),
+        "summary": {f"{name} examples/s": rate["median"] for name, rate in rates.items()}
+        | ({"share of the step time waiting": trainer["wait_share"]} if trainer else {}),
+    }
+
+
+def _print_report(report: dict[str, Any]) -> None:
+    print(
+        f"data: {report['dataset']}, {report['rows']:,} {report['task']} targets, history "
+        f"{report['history']} + {report['history']}, {report['negatives']} negatives, batch "
+        f"{report['batch']}; timeline and source made in {report['open_seconds']:.2f} s"
+    )
+    for name, rate in report["examples_per_second"].items():
+        print(
+            f"{name + ':':8}{rate['median']:>12,.0f} examples/s, "
+            f"min {rate['min']:,.0f}, max {rate['max']:,.0f} "
+            f"({report['blocks']} blocks of {report['batches_per_block']} batches)"
+        )
+    if report["trainer"]:
+        rate, share = report["trainer"]["examples_per_second"], report["trainer"]["wait_share"]
         print(f"trainer: {rate:>11,.0f} examples/s (LCR), {share:.2%} of its time waiting for data")
+    print_memory(report)
 
 
 def _open_source(values: flags.FlagValues, dataset: Dataset) -> BatchSource | MixedSource:

@@ -12,26 +12,30 @@ same rows and lengths, block by block in turns: T5 alone, without views and filt
 
 from __future__ import annotations
 
-import statistics
-import time
 from collections.abc import Sequence
 from typing import Any
 
 from absl import flags
 
 from launch.bench_steps import (
+    Program,
     Runner,
+    define_counts,
     describe_software,
+    describe_work,
+    divide_blocks,
     measure_memory,
     measure_peaks,
     print_memory,
     print_setting,
     print_step,
     run_bench,
-    summarize,
+    time_in_turns,
 )
 from launch.command import parse_flags
 
+# Of `launch.bench --all`
+SMALL = ("--size=mini", "--length=24", "--lists=4", "--blocks=5", "--steps=3")
 _LEAST_BLOCKS = 3
 _SCORED = 100  # candidates of a list when scoring
 _ITEMS = 5_000
@@ -48,41 +52,16 @@ def run(argv: Sequence[str]) -> None:
         "dtype", None, ["float32", "bfloat16"],
         "of activations; default: float32 on a CPU, else bfloat16", flag_values=values,
     )  # fmt: skip
-    for name, default, least, meaning in (
+    define_counts(values, (
         ("lists", 0, 0, "lists of a training batch; 0 = 2 on a CPU, else 40"),
         ("scored_lists", 0, 0, "lists of 100 that are scored at once; 0 = 1 on a CPU, else 16"),
         ("length", 110, 16, "tokens of a prompt"),
         ("blocks", 5, _LEAST_BLOCKS, "timed blocks of each"),
         ("steps", 1, 1, "steps of a block"),
-    ):
-        flags.DEFINE_integer(name, default, meaning, lower_bound=least, flag_values=values)
+    ))  # fmt: skip
     flags.DEFINE_bool("torch", False, "time the PyTorch reference beside", flag_values=values)
-    flags.DEFINE_string("out", None, "JSON file for the figures", flag_values=values)
     parse_flags(values, argv, str(__doc__))
     run_bench(lambda: _measure(values), _print_report, values.out)
-
-
-class Scorer:
-    """The compiled scoring of a batch of lists."""
-
-    def __init__(self, task: Any, params: Any, constants: Any, batch: Any) -> None:
-        import jax
-
-        start = time.perf_counter()
-        self._score = jax.jit(task.score).lower(params, constants, batch).compile()
-        self.compile_seconds = time.perf_counter() - start
-        self._arguments = (params, constants, batch)
-        self.milliseconds: list[float] = []
-
-    def run_block(self, steps: int) -> None:
-        """Scores and times."""
-        import jax
-
-        start = time.perf_counter()
-        for _ in range(steps):
-            scores = self._score(*self._arguments)
-        jax.block_until_ready(scores)
-        self.milliseconds.append(1e3 * (time.perf_counter() - start) / steps)
 
 
 def _measure(values: flags.FlagValues) -> dict[str, Any]:
@@ -110,7 +89,7 @@ def _measure(values: flags.FlagValues) -> dict[str, Any]:
     constants = prepare_constants(stage, params, constants, mesh)
     runners: dict[str, Any] = {
         "tune": Runner(stage, params, constants, batches[0], mesh),
-        "score": Scorer(task, params, constants, batches[1]),
+        "score": Program(task.score, params, constants, batches[1]),
     }
     rows = {"tune": 5 * lists, "score": _SCORED * scored}
     if values.torch:
@@ -119,26 +98,21 @@ def _measure(values: flags.FlagValues) -> dict[str, Any]:
         reference = TorchT5(settings.t5, values.length, rows)
         runners |= {"torch tune": reference.tune, "torch score": reference.score}
     peaks = measure_peaks(values.blocks)
-    for block in range(values.blocks + 1):
-        for runner in runners.values():  # in turns: what else the machine does meets all alike
-            runner.run_block(values.steps)
-            if block == 0:
-                runner.milliseconds.clear()
+    time_in_turns(runners, values.blocks, values.steps)
     peak = peaks.get(dtype, peaks["float32"])["median"]
     flop = {
         "tune": lists * (1 + BACKWARD) * count_forward(settings, values.length, 5),
         "score": scored * count_forward(settings, values.length, _SCORED),
     }
     steps = {
-        name: _describe(runner.milliseconds, rows[name], values.length, flop[name], peak)
+        name: describe_work(runner.milliseconds, rows[name], flop[name], peak)
         for name, runner in runners.items()
         if name in rows
     }
     steps["tune"] |= runners["tune"].describe(rows["tune"], peak)
-    steps["score"] |= {
-        "compile_seconds": runners["score"].compile_seconds,
-        "compiled_flop_per_step": 0.0,
-    }
+    steps["score"] |= runners["score"].describe()
+    for step in steps.values():
+        step["tokens_per_second"] = values.length * step["rows_per_second"]
     counted = param_report(params["model"])
     report = {
         "size": values.size,
@@ -153,11 +127,12 @@ def _measure(values: flags.FlagValues) -> dict[str, Any]:
         "peak_flop_per_second": peaks,
         "steps": steps,
         "peak_memory": measure_memory(),
+        "summary": {f"{name} rows/s": step["rows_per_second"] for name, step in steps.items()},
     }
     if values.torch:
         report["torch"] = reference.describe()
         report["speed_over_torch"] = {
-            name: summarize(_divide(runners[f"torch {name}"], runners[name])) for name in rows
+            name: divide_blocks(runners[f"torch {name}"], runners[name]) for name in rows
         }
     return report
 
@@ -219,25 +194,6 @@ def draw_lists(rng: Any, rows: int, negatives: int) -> dict[str, Any]:
         "search_click": np.zeros((rows, 20, 1), np.int32),
         "order": np.tile(np.r_[19:-1:-1, [40] * 20].astype(np.int32), (rows, 1)),
     }
-
-
-def _describe(
-    milliseconds: Sequence[float], rows: int, length: int, flop: float, peak: float
-) -> dict[str, Any]:
-    seconds = statistics.median(milliseconds) / 1e3
-    return {
-        "ms_per_step": summarize(milliseconds),
-        "rows_per_second": rows / seconds,
-        "tokens_per_second": rows * length / seconds,
-        "analytic_flop_per_step": flop,
-        "analytic_flop_per_second": flop / seconds,
-        "analytic_share_of_peak": flop / seconds / peak,
-    }
-
-
-def _divide(slow: Any, fast: Any) -> list[float]:
-    pairs = zip(slow.milliseconds, fast.milliseconds, strict=True)
-    return [theirs / ours for theirs, ours in pairs]
 
 
 def _print_report(report: dict[str, Any]) -> None:

@@ -19,14 +19,16 @@ from absl import flags
 
 from launch.bench_steps import (
     Runner,
+    define_counts,
     describe_software,
+    divide_blocks,
     measure_memory,
     measure_peaks,
     print_memory,
     print_setting,
     print_step,
     run_bench,
-    summarize,
+    time_in_turns,
 )
 from launch.command import parse_flags
 
@@ -34,13 +36,13 @@ if TYPE_CHECKING:
     from common.data.view import View
     from common.training.task import Batch
 
+SMALL = ("--blocks=5", "--steps=1")  # of `launch.bench --all`
 _LEAST_BLOCKS = 5
 
 
 def run(argv: Sequence[str]) -> None:
     """Measures, prints, and writes --out. Raises InputError for bad flags."""
-    values = flags.FlagValues()
-    for name, default, least, meaning in (
+    values = define_counts(flags.FlagValues(), (
         ("batch", 1112, 2, "rows of a batch"),
         ("history", 30, 1, "rec events, and searches, of a history"),
         ("items", 20_000, 2, "items of the catalogue"),
@@ -49,10 +51,8 @@ def run(argv: Sequence[str]) -> None:
         ("reasoning", 3, 1, "reasoning steps K"),
         ("blocks", 7, _LEAST_BLOCKS, "timed blocks of each step"),
         ("steps", 3, 1, "steps of a block"),
-    ):
-        flags.DEFINE_integer(name, default, meaning, lower_bound=least, flag_values=values)
+    ))  # fmt: skip
     flags.DEFINE_bool("reinforce", True, "measure the step of stage 2 too", flag_values=values)
-    flags.DEFINE_string("out", None, "JSON file for the figures", flag_values=values)
     parse_flags(values, argv, str(__doc__))
     run_bench(lambda: _measure(values), _print_report, values.out)
 
@@ -88,11 +88,7 @@ def _measure(values: flags.FlagValues) -> dict[str, Any]:
         stage.name: Runner(stage, params, constants, fit(stage.view), mesh) for stage in stages
     }
     peaks = measure_peaks(values.blocks)
-    for block in range(values.blocks + 1):
-        for runner in runners.values():  # in turns: what else the machine does meets all alike
-            runner.run_block(values.steps)
-            if block == 0:
-                runner.milliseconds.clear()
+    time_in_turns(runners, values.blocks, values.steps)
     peak = peaks["float32"]["median"]
     report = {
         "config": config.to_dict(),
@@ -120,16 +116,12 @@ def _measure(values: flags.FlagValues) -> dict[str, Any]:
     first["analytic_flop_per_second"] = 3 * count * first["rows_per_second"]
     first["analytic_share_of_peak"] = first["analytic_flop_per_second"] / peak
     if "reinforce" in runners:
-        report["reinforce_over_supervised"] = summarize(
-            [
-                second / first
-                for first, second in zip(
-                    runners["supervised"].milliseconds,
-                    runners["reinforce"].milliseconds,
-                    strict=True,
-                )
-            ]
+        report["reinforce_over_supervised"] = divide_blocks(
+            runners["reinforce"], runners["supervised"]
         )
+    report["summary"] = {
+        f"{name} rows/s": step["rows_per_second"] for name, step in report["steps"].items()
+    } | {"supervised share of peak": first["analytic_share_of_peak"]}
     return report
 
 

@@ -1,15 +1,18 @@
-"""What the benchmarks of training steps share: timed blocks, the machine's peak, memory."""
+"""What the benchmarks share: their flags, timed blocks, the machine's peak, memory, reports."""
 
 from __future__ import annotations
 
 import json
+import os
 import resource
 import statistics
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+from absl import flags
 
 from common.errors import InputError
 from launch.files import write_beside
@@ -20,19 +23,74 @@ if TYPE_CHECKING:
 _PEAK_SIZE = 2048  # of the square matrices that the peak is measured by
 
 
+def define_counts(
+    values: flags.FlagValues, counts: Sequence[tuple[str, int, int, str]]
+) -> flags.FlagValues:
+    """Adds flags for whole numbers, (name, default, least, meaning) each, and --out."""
+    for name, default, least, meaning in counts:
+        flags.DEFINE_integer(name, default, meaning, lower_bound=least, flag_values=values)
+    flags.DEFINE_string("out", None, "JSON file for the figures", flag_values=values)
+    return values
+
+
 def run_bench(
     measure: Callable[[], dict[str, Any]], show: Callable[[dict[str, Any]], None], out: str | None
 ) -> None:
     """Measures, prints, and writes the figures as JSON where a file is given.
 
-    out: of --out. Raises InputError before measuring where it cannot be written.
+    measure: its report has "summary", {figure with its unit: number}: what `--all` tells of it
+    out:     of --out. Raises InputError before measuring where it cannot be written.
     """
-    if out is not None and not Path(out).absolute().parent.is_dir():
-        raise InputError(f"--out={out}: no such folder; make it first")
+    path = check_out(out)
     report = measure()
     show(report)
-    if out is not None:
-        write_beside(Path(out), json.dumps(report, indent=1) + "\n")
+    if path is not None:
+        write_beside(path, json.dumps(report, indent=1) + "\n")
+
+
+def check_out(out: str | None) -> Path | None:
+    """The file that --out names, absolute. Raises InputError where it cannot be written."""
+    if out is None:
+        return None
+    path = Path(out).absolute()
+    if not path.parent.is_dir():
+        raise InputError(f"--out={out}: no such folder; make it first")
+    if path.is_dir() or not os.access(path.parent, os.W_OK):
+        raise InputError(f"--out={out}: cannot be written; give a file in a folder of your own")
+    return path
+
+
+class Program:
+    """A function, compiled for its arguments and called with them."""
+
+    def __init__(self, function: Callable[..., Any], *arguments: Any) -> None:
+        import jax
+
+        start = time.perf_counter()
+        self._run = jax.jit(function).lower(*arguments).compile()
+        self.compile_seconds = time.perf_counter() - start
+        self._arguments = arguments
+        memory = self._run.memory_analysis()
+        # What it takes beside arguments and results; 0 where the platform does not tell.
+        self.temporary_bytes = int(getattr(memory, "temp_size_in_bytes", 0))
+        self.milliseconds: list[float] = []
+
+    def run_block(self, steps: int) -> None:
+        """Calls and times, waiting once, at the end."""
+        import jax
+
+        start = time.perf_counter()
+        for _ in range(steps):
+            result = self._run(*self._arguments)
+        jax.block_until_ready(result)
+        self.milliseconds.append(1e3 * (time.perf_counter() - start) / steps)
+
+    def describe(self) -> dict[str, Any]:
+        """What compiling has told."""
+        return {
+            "compile_seconds": self.compile_seconds,
+            "temporary_bytes": self.temporary_bytes,
+        }
 
 
 class Runner:
@@ -86,6 +144,38 @@ class Runner:
             "compiled_share_of_peak": 1e3 * compiled / median / peak,
             "temporary_bytes": getattr(memory, "temp_size_in_bytes", None),
         }
+
+
+def time_in_turns(runners: Mapping[str, Any], blocks: int, steps: int) -> None:
+    """Fills the `milliseconds` of each runner with `blocks` blocks, after one of warm-up.
+
+    In turns: what else the machine does meets all alike.
+    """
+    for block in range(blocks + 1):
+        for runner in runners.values():
+            runner.run_block(steps)
+            if block == 0:
+                runner.milliseconds.clear()
+
+
+def divide_blocks(slow: Any, fast: Any) -> dict[str, float]:
+    """Times of one runner over those of another, block by block."""
+    pairs = zip(slow.milliseconds, fast.milliseconds, strict=True)
+    return summarize([one / other for one, other in pairs])
+
+
+def describe_work(
+    milliseconds: Sequence[float], rows: int, flop: float, peak: float
+) -> dict[str, Any]:
+    """Figures of timed steps. flop: operations of one, counted by hand; peak: FLOP/s"""
+    seconds = statistics.median(milliseconds) / 1e3
+    return {
+        "ms_per_step": summarize(milliseconds),
+        "rows_per_second": rows / seconds,
+        "analytic_flop_per_step": flop,
+        "analytic_flop_per_second": flop / seconds,
+        "analytic_share_of_peak": flop / seconds / peak,
+    }
 
 
 def measure_peaks(blocks: int) -> dict[str, Any]:
@@ -148,9 +238,10 @@ def print_step(
     print(
         f"{name}: {step['rows_per_second']:,.0f} rows/s, {time_ms['median']:,.1f} ms/step "
         f"(min {time_ms['min']:,.1f}, max {time_ms['max']:,.1f}; {report['blocks']} blocks of "
-        f"{report['steps_per_block']} steps), compiled in {step['compile_seconds']:.1f} s"
+        f"{report['steps_per_block']} steps)"
+        + (f", compiled in {step['compile_seconds']:.1f} s" if "compile_seconds" in step else "")
     )
-    for kind, flop in (("analytic", analytic), ("compiled", step["compiled_flop_per_step"])):
+    for kind, flop in (("analytic", analytic), ("compiled", step.get("compiled_flop_per_step"))):
         if flop:
             print(
                 f"  {kind}: {flop / 1e9:,.2f} GFLOP/step, "

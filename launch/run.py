@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import jax
+import jaxlib
 from jax.sharding import Mesh
 
 from common.data.batches import training_source
@@ -240,10 +241,12 @@ def _claim(workdir: Path, config: Any, dataset_sha256: str) -> None:
 
 
 def use_compilation_cache() -> None:
-    """Keeps compiled programs between runs, by version: a bonus, never needed for a result."""
+    """Keeps compiled programs between runs: a bonus, never needed for a result.
+
+    By version of jaxlib, which has the compiler: another one could not read them.
+    """
     if os.environ.get("JAX_COMPILATION_CACHE_DIR"):
         return  # the user's own choice
-    versions = f"jax-{jax.__version__}"
-    folder = Path.home() / ".cache" / "snr_jax" / versions
+    folder = Path.home() / ".cache" / "snr_jax" / f"jaxlib-{jaxlib.__version__}"
     jax.config.update("jax_compilation_cache_dir", str(folder))
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.5)

@@ -1,5 +1,6 @@
 """The bench command: what it prints, and that it can be told a folder. Speed is not asserted."""
 
+import json
 import re
 import subprocess
 import sys
@@ -29,8 +30,9 @@ def _assert_rates(line, name):
     assert 0 < least <= median <= most
 
 
-def test_a_synthetic_preset(capsys):
-    code, lines, error = _run(["data", "--preset=tiny", *QUICK], capsys)
+def test_a_synthetic_preset(tmp_path, capsys):
+    out = tmp_path / "data.json"
+    code, lines, error = _run(["data", "--preset=tiny", *QUICK, f"--out={out}"], capsys)
     assert (code, error) == (0, "")
     assert re.match(r"machine: .+, \d+ of \d+ cores, Python 3\.\d+", lines[0])
     assert re.match(r"data: tiny, [\d,]+ rec targets, history 5 \+ 5, 4 negatives, batch", lines[1])
@@ -41,6 +43,11 @@ def test_a_synthetic_preset(capsys):
     )
     assert found, lines[4]
     assert 0 < float(found[1]) < 100
+    report = json.loads(out.read_text())
+    median = report["examples_per_second"]["source"]["median"]
+    assert f"{median:,.0f} examples/s" in lines[2]
+    assert report["summary"]["source examples/s"] == median
+    assert report["trainer"]["wait_share"] == pytest.approx(float(found[1]) / 100, abs=1e-4)
 
 
 def test_a_folder(tmp_path, capsys):

@@ -31,7 +31,9 @@ def test_binary_cross_entropy_by_hand():
 def test_sampled_softmax_corrects_for_the_sampling():
     scores = jnp.array([[1.0, 0.5, -0.5]])
     log_share = jnp.log(jnp.array([[0.5, 0.25, 0.125]]))
-    expected = softmax_loss([1.0 - np.log(0.5), 0.5 - np.log(0.25), -0.5 - np.log(0.125)], 0)
+    # Two draws without the positive, which has half of the probability: 2 * 0.25 / 0.5 = 1 of the
+    # first item and half of the second one are expected.
+    expected = softmax_loss([1.0, 0.5 - np.log(1.0), -0.5 - np.log(0.5)], 0)
     got = losses.sampled_softmax(scores, log_share, jnp.ones(1))
     np.testing.assert_allclose(got, expected, rtol=1e-6)
 

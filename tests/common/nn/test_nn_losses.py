@@ -6,31 +6,96 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from common.nn import losses
 from common.nn.attention import MultiHeadAttention
 
 
+def draw_inputs(rows, items, width):
+    rng = np.random.default_rng(rows)
+    states = rng.normal(size=(rows, width)).astype(np.float32)
+    table = rng.normal(size=(items + 1, width)).astype(np.float32)
+    target = rng.integers(1, items + 1, rows).astype(np.int32)
+    return states, table, target, (np.arange(rows) % 3 != 1).astype(np.uint8)
+
+
+def plain_softmax(states, table, target, valid):
+    return losses.catalogue_softmax(states @ table.T, target, valid)
+
+
 @pytest.mark.parametrize("rows", [1, losses.BLOCK + 3])
 def test_fused_softmax_equals_the_plain_one(rows):
-    keys = jax.random.split(jax.random.key(rows), 3)
-    states, table = jax.random.normal(keys[0], (rows, 6)), jax.random.normal(keys[1], (21, 6))
-    target = jax.random.randint(keys[2], (rows,), 1, 21)
-    valid = (jnp.arange(rows) % 3 != 1).astype(jnp.uint8)
+    states, table, target, valid = draw_inputs(rows, items=20, width=6)
 
-    def fused(states, table):
-        return 3 * losses.fused_softmax(states, table, target, valid)
+    def run(loss):
+        scaled = jax.value_and_grad(lambda s, t: 3 * loss(s, t, target, valid), (0, 1))
+        return jax.jit(scaled)(states, table)
 
-    def plain(states, table):
-        return 3 * losses.catalogue_softmax(states @ table.T, target, valid)
-
-    value, grads = jax.jit(jax.value_and_grad(fused, argnums=(0, 1)))(states, table)
-    expected, expected_grads = jax.jit(jax.value_and_grad(plain, argnums=(0, 1)))(states, table)
+    value, grads = run(losses.fused_softmax)
+    expected, expected_grads = run(plain_softmax)
     np.testing.assert_allclose(value, expected, rtol=1e-5)
     for grad, known in zip(grads, expected_grads, strict=True):
         np.testing.assert_allclose(grad, known, rtol=1e-4, atol=1e-6)
     assert not np.any(grads[1][0])  # the padding item
     assert not np.any(np.asarray(grads[0])[np.asarray(valid) == 0])
+
+
+def differentiate(states, table, target, valid):
+    """Value and gradients of the exact softmax by their formulas, in float64."""
+    states, table = np.asarray(states, float), np.asarray(table, float)
+    share = np.exp(states @ table.T)
+    share[:, 0] = 0
+    share /= share.sum(axis=1, keepdims=True)
+    weight = np.asarray(valid) / max(np.sum(valid), 1)
+    rows = np.arange(len(states))
+    value = -(np.log(share[rows, target]) * weight).sum()
+    share[rows, target] -= 1
+    share *= weight[:, None]
+    return value, (share @ table, share.T @ states)
+
+
+@settings(max_examples=5, deadline=None, derandomize=True)
+@given(rows=st.integers(1, 40), items=st.integers(1, 60), scores=st.integers(1, 2000))
+def test_fused_softmax_in_blocks_of_any_size(rows, items, scores):
+    inputs = draw_inputs(rows, items, width=3)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(losses, "BLOCK_SCORES", scores)
+        value, grads = jax.jit(jax.value_and_grad(losses.fused_softmax, (0, 1)))(*inputs)
+    expected, expected_grads = differentiate(*inputs)
+    np.testing.assert_allclose(value, expected, rtol=1e-5, atol=1e-6)
+    for grad, known in zip(grads, expected_grads, strict=True):
+        np.testing.assert_allclose(grad, known, rtol=1e-4, atol=1e-6)
+
+
+def test_blocks_shrink_as_the_catalogue_grows():
+    assert losses.choose_block(12_102) == losses.choose_block(400_001) == 128
+    assert losses.choose_block(1_000_001) == 64
+    assert losses.choose_block(10**9) == 8
+
+
+def test_the_memory_of_fused_softmax_stays_bounded():
+    """4,096 rows, 1 M items, width 64, only compiled: one copy of the scores would be 16 GB.
+
+    Beside the gradients it takes two blocks of scores, 0.5 GB, where 2 GB were asked for.
+    """
+    shapes = [
+        jax.ShapeDtypeStruct(shape, kind)
+        for shape, kind in (
+            ((4096, 64), jnp.float32),
+            ((1_000_001, 64), jnp.float32),
+            ((4096,), jnp.int32),
+            ((4096,), jnp.uint8),
+        )
+    ]
+
+    def measure(loss):
+        compiled = jax.jit(jax.value_and_grad(loss, (0, 1))).lower(*shapes).compile()
+        return compiled.memory_analysis().temp_size_in_bytes
+
+    assert measure(plain_softmax) > 16e9
+    assert measure(losses.fused_softmax) < 0.8e9
 
 
 def test_fused_softmax_by_hand():
@@ -47,6 +112,35 @@ def test_fused_softmax_of_nothing_is_zero():
     value, grad = run(states, table, jnp.array([1, 2]), jnp.zeros(2, jnp.uint8))
     assert value == 0
     assert not np.any(grad)
+
+
+def estimate(loss, count, scores, log_share, target, rng):
+    """Mean of a sampled loss's gradients over all scores, negatives drawn without the target."""
+    share = np.exp(log_share)
+    share[target] = 0
+    draws = rng.choice(len(scores), (4000, count), p=share / share.sum())
+    candidates = jnp.asarray(np.concatenate([np.full((4000, 1), target), draws], axis=1))
+
+    def mean_loss(scores):
+        return loss(scores[candidates], jnp.asarray(log_share)[candidates], jnp.ones(4000))
+
+    return jax.grad(mean_loss)(scores)
+
+
+def test_sampled_softmax_approaches_the_exact_gradient():
+    """The more negatives, the nearer; without the correction popular items stay too heavy."""
+    rng = np.random.default_rng(0)
+    scores, target = jnp.asarray(rng.normal(size=12)), 3
+    share = np.arange(1, 13) ** -1.0
+    log_share = np.log(share / share.sum())
+    exact = jax.grad(lambda s: -jax.nn.log_softmax(s)[target])(scores)
+
+    def distance(count, loss=losses.sampled_softmax):
+        return float(abs(estimate(loss, count, scores, log_share, target, rng) - exact).max())
+
+    assert distance(4) > 3 * distance(64)
+    assert distance(256) < 0.01
+    assert distance(256, lambda s, q, valid: losses.sampled_softmax(s, 0 * q - 3, valid)) > 0.05
 
 
 def test_a_bias_moves_the_attention():

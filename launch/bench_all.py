@@ -1,0 +1,96 @@
+"""All subjects, one after the other, with small arguments, and one report of them.
+
+    python -m launch.bench --all [--out=FILE.json]
+
+Each subject runs in a process of its own: peaks of memory are its own, and a subject that fails
+is named and leaves the others alone. The small arguments are SMALL of each subject's module.
+Takes less than 10 minutes on 2 quiet CPU cores.
+"""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from absl import flags
+
+from launch.bench_steps import check_out, define_counts
+from launch.command import parse_flags
+from launch.files import write_beside
+
+_PACKAGES = ("jax", "jaxlib", "flax", "numpy")
+
+
+def run_all(argv: Sequence[str], arguments: Mapping[str, Sequence[str]], machine: str) -> int:
+    """Runs the subjects, prints a table of their figures, and writes --out; returns the exit code.
+
+    arguments: subject -> its words; machine: one line, for the report
+    1 where a subject has failed. Raises InputError, before measuring, for a bad --out.
+    """
+    values = define_counts(flags.FlagValues(), ())
+    parse_flags(values, argv, str(__doc__))
+    out = check_out(values.out)
+    report: dict[str, Any] = {
+        "date": datetime.now(UTC).isoformat(timespec="seconds"),
+        "machine": machine,
+        "versions": {name: version(name) for name in _PACKAGES},
+        "subjects": {},
+    }
+    start = time.perf_counter()
+    for subject, words in arguments.items():
+        print(f"\n== {subject} {' '.join(words)}", flush=True)
+        report["subjects"][subject] = run_subject(subject, words)
+        report["seconds"] = time.perf_counter() - start
+        if out is not None:  # after each one: what is measured is not lost
+            write_beside(out, json.dumps(report, indent=1) + "\n")
+    _print_summary(report)
+    return 1 if any("error" in result for result in report["subjects"].values()) else 0
+
+
+def run_subject(subject: str, words: Sequence[str]) -> dict[str, Any]:
+    """Runs one subject in a process of its own; what it prints is passed on.
+
+    Returns arguments, seconds, and report, or error: one line.
+    """
+    start = time.perf_counter()
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder) / "report.json"
+        done = subprocess.run(
+            [sys.executable, "-m", "launch.bench", subject, *words, f"--out={file}"],
+            stderr=subprocess.PIPE, text=True, check=False,
+        )  # fmt: skip
+        result: dict[str, Any] = {
+            "arguments": list(words),
+            "seconds": time.perf_counter() - start,
+        }
+        if done.returncode == 0:
+            return result | {"report": json.loads(file.read_text())}
+    last = done.stderr.strip().rpartition("\n")[2] or "no message"
+    print(done.stderr, file=sys.stderr, end="", flush=True)
+    return result | {"error": f"exit code {done.returncode}: {last.removeprefix('error: ')}"}
+
+
+def _print_summary(report: Mapping[str, Any]) -> None:
+    lines = [("subject", "figure", "value")]
+    for subject, result in report["subjects"].items():
+        if "error" in result:
+            lines.append((subject, "failed", result["error"]))
+            continue
+        for figure, value in result["report"]["summary"].items():
+            lines.append((subject, figure, _format(value)))
+    widths = [max(len(line[column]) for line in lines) for column in (0, 1)]
+    print(f"\n{report['machine']}, {report['date']}, {report['seconds']:.0f} s in all")
+    for subject, figure, value in lines:
+        print(f"{subject:{widths[0]}}  {figure:{widths[1]}}  {value}")
+
+
+def _format(value: float) -> str:
+    return f"{value:,.0f}" if abs(value) >= 100 else f"{value:.3g}"

@@ -1,0 +1,83 @@
+"""All subjects in one report: what is in it, and that one failure does not lose the rest."""
+
+from __future__ import annotations
+
+import json
+import re
+from types import SimpleNamespace
+
+import pytest
+
+from launch import bench, bench_all
+from launch.command import run_command
+
+
+def use(monkeypatch, arguments):
+    """Takes the place of the subjects' own small arguments."""
+    subjects = {name: SimpleNamespace(SMALL=words) for name, words in arguments.items()}
+    monkeypatch.setattr(bench, "SUBJECTS", subjects)
+
+
+def test_one_report_of_all(tmp_path, monkeypatch, capsys):
+    out = tmp_path / "all.json"
+    words = {
+        "losses": ("--items=50", "--rows=4", "--width=4", "--negatives=3"),
+        "gensr": ("--size=tiny",),
+        "catalogue": ("--items=300", "--users=9", "--batch=2", "--width=4", "--seen=3"),
+    }
+    use(monkeypatch, words)
+    assert run_command(bench.main, ["--all", f"--out={out}"]) == 1
+    printed = capsys.readouterr()
+    report = json.loads(out.read_text())
+    assert [path.name for path in tmp_path.iterdir()] == ["all.json"]
+    assert report["machine"].startswith("machine: ")
+    assert re.match(r"20\d\d-\d\d-\d\dT\d\d:\d\d:\d\d\+00:00", report["date"])
+    assert set(report["versions"]) >= {"jax", "jaxlib"}
+    results = report["subjects"]
+    assert {name: tuple(result["arguments"]) for name, result in results.items()} == words
+    assert report["seconds"] >= sum(result["seconds"] for result in results.values())
+    for name in ("losses", "catalogue"):
+        own = results[name]["report"]
+        assert own["versions"]["jaxlib"] == report["versions"]["jaxlib"]
+        assert own["peak_memory"]["host"] > 1e8
+        for figure, value in own["summary"].items():
+            assert value >= 0
+            assert re.search(rf"^{name} +{re.escape(figure)} +[\d.,e-]+$", printed.out, re.M)
+    # The one that failed is named, with what it said.
+    assert "report" not in results["gensr"]
+    assert results["gensr"]["error"].startswith("exit code 2: flag --size=tiny")
+    assert re.search(r"^gensr +failed +exit code 2: flag --size", printed.out, re.M)
+
+
+def test_a_process_that_is_killed_has_no_report(monkeypatch):
+    done = SimpleNamespace(returncode=-9, stderr="")
+    monkeypatch.setattr(bench_all.subprocess, "run", lambda *words, **options: done)
+    assert bench_all.run_subject("lcr", ())["error"] == "exit code -9: no message"
+
+
+@pytest.mark.parametrize("name", bench.SUBJECTS)
+def test_a_bad_out_is_told_before_measuring(name, tmp_path, capsys):
+    """And the small arguments of each subject are arguments that it knows."""
+    subject = bench.SUBJECTS[name]
+    for out, message in (
+        (tmp_path / "none" / "x.json", "no such folder; make it first"),
+        (tmp_path, "cannot be written; give a file"),
+    ):
+        assert run_command(bench.main, [name, *subject.SMALL, f"--out={out}"]) == 2
+        assert message in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("argv", "message"),
+    [
+        (["--out=/nowhere/x.json"], "no such folder"),
+        (["--blocks=5"], "blocks"),
+        (["lcr"], "'lcr' is no flag"),
+    ],
+)
+def test_bad_input_of_all(argv, message, monkeypatch, capsys):
+    monkeypatch.setattr(bench_all, "run_subject", None)  # nothing may be measured
+    assert run_command(bench.main, ["--all", *argv]) == 2
+    error = capsys.readouterr().err
+    assert error.count("\n") == 1
+    assert message in error
