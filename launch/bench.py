@@ -4,6 +4,7 @@
     python -m launch.bench data [--data=DIR | --preset=demo] [--history=30] [--out=FILE.json]
     python -m launch.bench lcr [--batch=1112] [--history=30] [--items=20000] [--out=FILE.json]
     python -m launch.bench gensr [--size=base] [--length=110] [--torch] [--out=FILE.json]
+    python -m launch.bench levers [--config=FILE] [--batch=64] [--many=8] [--out=FILE.json]
     python -m launch.bench losses [--items=100000] [--rows=512] [--out=FILE.json]
     python -m launch.bench catalogue [--users=22700] [--items=673415] [--out=FILE.json]
 
@@ -21,7 +22,7 @@ from pathlib import Path
 from typing import Protocol
 
 from common.errors import InputError
-from launch import bench_catalogue, bench_data, bench_gensr, bench_lcr, bench_losses
+from launch import bench_catalogue, bench_data, bench_gensr, bench_lcr, bench_levers, bench_losses
 from launch.bench_all import run_all
 from launch.command import run_command
 
@@ -41,6 +42,7 @@ SUBJECTS: dict[str, Subject] = {
     "data": bench_data,
     "lcr": bench_lcr,
     "gensr": bench_gensr,
+    "levers": bench_levers,
     "losses": bench_losses,
     "catalogue": bench_catalogue,
 }

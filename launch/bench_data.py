@@ -13,6 +13,7 @@ from __future__ import annotations
 import tempfile
 import time
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -56,16 +57,24 @@ def run(argv: Sequence[str]) -> None:
 
 
 def _measure(values: flags.FlagValues) -> dict[str, Any]:
-    if values.data is not None:
-        return _measure_folder(values, Path(values.data))
+    with open_folder(values.data, values.preset) as path:
+        return _measure_folder(values, path)
+
+
+@contextmanager
+def open_folder(data: str | None, preset: str) -> Iterator[Path]:
+    """The dataset folder that is given, or one of a synthetic preset, for as long as it is open."""
+    if data is not None:
+        yield Path(data)
+        return
     from common.data.folder import PrepareSettings, write_dataset  # --help need not wait for these
     from common.data.readers.synthetic import generate
 
     with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / values.preset
+        path = Path(folder) / preset
         # Training reads no candidate lists, so the shortest will do.
-        write_dataset(path, generate(values.preset, seed=0), PrepareSettings(negatives=1))
-        return _measure_folder(values, path)
+        write_dataset(path, generate(preset, seed=0), PrepareSettings(negatives=1))
+        yield path
 
 
 def _measure_folder(values: flags.FlagValues, path: Path) -> dict[str, Any]:

@@ -79,7 +79,8 @@ def run_method(
         params, constants = init_params(task, place_key(config.seed, "init", mesh), batch, mesh)
     elif mode == "train":
         tell(describe(task, dataset, workdir, mesh))
-        open_source = open_sources(config, task, dataset, timeline, mesh)
+        open_source, lines = open_sources(config, task, dataset, timeline, mesh)
+        tell("\n".join(lines))
 
         open_validator = open_validators(config, task, dataset, timeline, mesh)
         settings = TrainSettings(
@@ -196,8 +197,8 @@ def evaluate_method(
 
 def open_sources(
     config: Any, task: Task, dataset: Dataset, timeline: Timeline, mesh: Mesh
-) -> Callable[[Stage], Source]:
-    """Where the stages' batches come from: open_source(stage). Tells where they are gathered.
+) -> tuple[Callable[[Stage], Source], list[str]]:
+    """Where the stages' batches come from: open_source(stage), and a line for each stage.
 
     Raises InputError for a `config.resident` that cannot be.
     """
@@ -205,9 +206,10 @@ def open_sources(
         stage.name: choose_columns(config.resident, timeline, stage.view, mesh)
         for stage in task.stages
     }
-    for name, (columns, why) in chosen.items():
-        where = "host" if columns is None else "device"
-        tell(f"{name}: batches gathered on the {where} ({why})")
+    lines = [
+        f"{name}: batches gathered on the {'host' if columns is None else 'device'} ({why})"
+        for name, (columns, why) in chosen.items()
+    ]
 
     def open_source(stage: Stage) -> Source:
         split = (jax.process_index(), jax.process_count())
@@ -217,7 +219,7 @@ def open_sources(
         columns, _ = chosen[stage.name]
         return training_source(dataset, timeline, stage.view, *sizes, *split, resident=columns)
 
-    return open_source
+    return open_source, lines
 
 
 def describe(task: Task, dataset: Dataset, workdir: Path, mesh: Mesh) -> str:
