@@ -17,10 +17,11 @@ from common.data.batches import training_source
 from common.data.dataset import Dataset
 from common.data.folder import load_dataset
 from common.data.timeline import Timeline, build_timeline
-from common.training.mesh import full_sharding, put_batch, read_mesh, row_sharding
-from common.training.optimizers import name_leaves
+from common.training.mesh import MODEL, full_sharding, put_batch, read_mesh, row_sharding
+from common.training.optimizers import map_named, name_leaves
 from common.training.sharding import find_shardings, pad_task
 from common.training.step import init_params, place_key, prepare_constants
+from common.training.task import Task
 from launch.config import load_config
 from launch.methods import build_task, take_batch
 
@@ -37,32 +38,48 @@ QUICK: dict[str, Any] = {
 }
 
 
-def differentiate(
-    method: str, mesh: Mesh, dataset: Dataset, timeline: Timeline
-) -> dict[str, np.ndarray]:
-    """{"STAGE/loss": its loss, "STAGE/PARAMETER": its gradient, without padded rows}."""
+def start(method: str, dataset: Dataset, timeline: Timeline) -> tuple[Task, Any, Any]:
+    """The task of a tiny config, and its first parameters and constants, on the host."""
     config = load_config(str(ROOT / f"{method}_jax/configs/tiny.py"))
     config.update_from_flattened_dict(CHANGES[method])
     config.train.batch_size = 16
-    task = build_task(config, dataset)
+    task, mesh = build_task(config, dataset), read_mesh("data:1")
+    batch = put_batch(mesh, take_batch(task, dataset, timeline))
+    return task, *jax.device_get(init_params(task, place_key(0, "init", mesh), batch, mesh))
+
+
+def differentiate(
+    task: Task, params: Any, constants: Any, mesh: Mesh, dataset: Dataset, timeline: Timeline
+) -> dict[str, np.ndarray]:
+    """{"STAGE/loss": its loss, "STAGE/PARAMETER": its gradient, without padded rows}."""
     task = pad_task(task, mesh, take_batch(task, dataset, timeline))
-    full, found = full_sharding(mesh), {}
+    parts, full, found = mesh.shape[MODEL], full_sharding(mesh), {}
+
+    def add_rows(name: str, array: np.ndarray) -> np.ndarray:
+        missing = -task.rows.get(name, 0) % parts
+        return np.pad(array, [(0, missing)] + [(0, 0)] * (array.ndim - 1)) if missing else array
+
+    params = map_named(add_rows, params)
+    places = find_shardings(params, mesh)
+    params = jax.device_put(params, places)
     for stage in task.stages:
         source = training_source(dataset, timeline, stage.view, stage.batch_size, 0, 1)
-        batch = put_batch(mesh, source[0])
-        params, constants = init_params(task, place_key(0, "init", mesh), batch, mesh)
-        places = find_shardings(params, mesh)
-        constants = prepare_constants(stage, params, constants, mesh)
+        own = prepare_constants(stage, params, jax.device_put(constants, full), mesh)
         if stage.keeps_start:
-            constants = {**constants, "start": params}
-        constant_places = {name: places if name == "start" else full for name in constants}
+            own = {**own, "start": params}
         run = jax.jit(
             jax.value_and_grad(stage.loss, has_aux=True),
-            in_shardings=(places, constant_places, row_sharding(mesh), full),
+            in_shardings=(
+                places,
+                {name: places if name == "start" else full for name in own},
+                row_sharding(mesh),
+                full,
+            ),
             out_shardings=(full, places),
             compiler_options=QUICK,
         )
-        (loss, _), grads = run(params, constants, batch, place_key(1, "step", mesh))
+        batch = put_batch(mesh, source[0])
+        (loss, _), grads = run(params, own, batch, place_key(1, "step", mesh))
         found[f"{stage.name}/loss"] = np.asarray(loss)
         for name, leaf in name_leaves(grads):
             array = np.atleast_1d(leaf)
@@ -77,12 +94,12 @@ def main() -> None:
     jax.config.update("jax_num_cpu_devices", 8)
     dataset = load_dataset(Path(sys.argv[1]), "leave_one_out_joint")
     timeline = build_timeline(dataset.rec, dataset.search, dataset.n_users, dataset.history_order)
-    flat = {
-        f"{method}|{text}|{name}": array
-        for method in CHANGES
-        for text in MESHES
-        for name, array in differentiate(method, read_mesh(text), dataset, timeline).items()
-    }
+    flat = {}
+    for method in CHANGES:
+        begun = start(method, dataset, timeline)
+        for text in MESHES:
+            found = differentiate(*begun, read_mesh(text), dataset, timeline)
+            flat |= {f"{method}|{text}|{name}": array for name, array in found.items()}
     np.savez(sys.argv[2], **flat)
 
 
