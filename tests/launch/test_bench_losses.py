@@ -6,10 +6,16 @@ import json
 
 import pytest
 
-from launch import bench
+from launch import bench, bench_steps
 from launch.command import run_command
 
 ROWS = ["--rows=8", "--width=4", "--negatives=3"]
+
+
+@pytest.fixture(autouse=True)
+def small_peak(monkeypatch):
+    """The machine's peak is no matter here, and its matrices would take most of the time."""
+    monkeypatch.setattr(bench_steps, "_PEAK_SIZE", 64)
 
 
 def run(argv, tmp_path, capsys):
