@@ -3,6 +3,7 @@
     python -m launch.bench data [--data=DIR | --preset=demo] [--history=30] [--batch=1024]
     python -m launch.bench lcr [--batch=1112] [--history=30] [--items=20000] [--out=FILE.json]
     python -m launch.bench gensr [--size=base] [--length=110] [--torch] [--out=FILE.json]
+    python -m launch.bench saves [--megabytes=250,1000] [--folder=DIR] [--out=FILE.json]
 
 The first word is the subject, one module each with `run(argv)`; `SUBJECT --help` lists its flags.
 """
@@ -16,13 +17,14 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from common.errors import InputError
-from launch import bench_data, bench_gensr, bench_lcr
+from launch import bench_data, bench_gensr, bench_lcr, bench_saves
 from launch.command import run_command
 
 SUBJECTS: dict[str, Callable[[Sequence[str]], None]] = {
     "data": bench_data.run,
     "lcr": bench_lcr.run,
     "gensr": bench_gensr.run,
+    "saves": bench_saves.run,
 }
 
 
