@@ -7,6 +7,7 @@
     python -m launch.bench levers [--config=FILE] [--batch=64] [--many=8] [--out=FILE.json]
     python -m launch.bench losses [--items=100000] [--rows=512] [--out=FILE.json]
     python -m launch.bench catalogue [--users=22700] [--items=673415] [--out=FILE.json]
+    python -m launch.bench saves [--megabytes=250] [--folder=DIR] [--out=FILE.json]
 
 The first word is the subject, one module each; `SUBJECT --help` lists its flags. `--all` runs all
 of them with small arguments and gathers their figures.
@@ -22,7 +23,15 @@ from pathlib import Path
 from typing import Protocol
 
 from common.errors import InputError
-from launch import bench_catalogue, bench_data, bench_gensr, bench_lcr, bench_levers, bench_losses
+from launch import (
+    bench_catalogue,
+    bench_data,
+    bench_gensr,
+    bench_lcr,
+    bench_levers,
+    bench_losses,
+    bench_saves,
+)
 from launch.bench_all import run_all
 from launch.command import run_command
 
@@ -45,6 +54,7 @@ SUBJECTS: dict[str, Subject] = {
     "levers": bench_levers,
     "losses": bench_losses,
     "catalogue": bench_catalogue,
+    "saves": bench_saves,
 }
 
 

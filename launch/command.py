@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 
 from absl import flags
 
-from common.errors import InputError
+from common.errors import InputError, WriteError
 
 
 def parse_flags(
@@ -37,13 +37,14 @@ def parse_flags(
 def run_command(main: Callable[[Sequence[str]], int], argv: Sequence[str]) -> int:
     """Runs a command's `main(argv)`; returns its exit code.
 
-    Bad input becomes one line on stderr and 2, a number that is not finite one line and 1.
+    Bad input becomes one line on stderr and 2; a number that is not finite, or a file that cannot
+    be written, one line and 1.
     """
     try:
         return main(argv)
     except InputError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
-    except FloatingPointError as error:
+    except (FloatingPointError, WriteError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1

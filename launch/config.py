@@ -11,7 +11,8 @@ from typing import Any
 
 from ml_collections import ConfigDict
 
-from common.errors import InputError
+from common.errors import InputError, writing
+from launch.files import write_beside
 
 # Keys of every run, whatever its method: see `common.training.mesh.read_mesh`,
 # `common.training.settings.TrainSettings` and `common.training.resident.choose_columns`.
@@ -161,16 +162,15 @@ def check_workdir(
 def claim_workdir(workdir: Path, config: ConfigDict, dataset_sha256: str) -> None:
     """Writes config.json into a new workdir, or checks that an old one belongs to this run.
 
-    Raises InputError as `check_workdir`; nothing is overwritten.
+    Raises InputError as `check_workdir`, WriteError; nothing is overwritten.
     """
     if check_workdir(workdir, config, dataset_sha256):
         return
-    workdir.mkdir(parents=True, exist_ok=True)
     path = workdir / "config.json"
     text = json.dumps({"config": _as_json(config), "dataset_sha256": dataset_sha256}, indent=1)
-    beside = path.with_suffix(".tmp")
-    beside.write_text(text + "\n")
-    beside.rename(path)
+    with writing(path):
+        workdir.mkdir(parents=True, exist_ok=True)
+        write_beside(path, text + "\n")
 
 
 def _as_json(config: ConfigDict) -> Any:

@@ -6,8 +6,9 @@
     python -m launch.main --config=FILE --workdir=DIR --cluster
 
 A workdir that holds the same run goes on from its newest checkpoint. Ctrl-C and SIGTERM save
-first. Exit codes: 0 done, 1 a loss or a score was not finite, 2 bad input, 130 or 143 stopped by
-Ctrl-C or SIGTERM after saving (start the same command again to go on).
+first. Exit codes: 0 done, 1 a loss or a score was not finite, or a file could not be written (a
+full disk), 2 bad input, 130 or 143 stopped by Ctrl-C or SIGTERM after saving (start the same
+command again to go on).
 """
 
 from __future__ import annotations
@@ -28,7 +29,8 @@ from launch.processes import define_process_flags, join_processes, read_process_
 def main(argv: Sequence[str]) -> int:
     """Runs the command; returns the exit code.
 
-    Raises InputError for bad input, FloatingPointError when a loss or a score is not finite.
+    Raises InputError for bad input, FloatingPointError when a loss or a score is not finite,
+    WriteError for what cannot be written.
     """
     values = flags.FlagValues()
     flags.DEFINE_string(

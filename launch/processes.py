@@ -28,6 +28,7 @@ class Joined(NamedTuple):
     process: int = -1
     cluster: bool = False
     wait_seconds: int = 300
+    heartbeat_seconds: int = 30
 
 
 def define_process_flags(values: flags.FlagValues) -> None:
@@ -44,13 +45,18 @@ def define_process_flags(values: flags.FlagValues) -> None:
     flags.DEFINE_integer(
         "wait", 300, "seconds to wait for the other processes", lower_bound=1, flag_values=values
     )
+    flags.DEFINE_integer(
+        "heartbeat", 30, "seconds without a sign of a process until the others give it up and end",
+        lower_bound=1, flag_values=values,
+    )  # fmt: skip
 
 
 def read_process_flags(values: flags.FlagValues) -> Joined:
     """The flags as a value. Raises InputError for some that do not go together."""
     joined = Joined(
-        values.coordinator, values.processes, values.process, values.cluster, values.wait
-    )
+        values.coordinator, values.processes, values.process, values.cluster, values.wait,
+        values.heartbeat,
+    )  # fmt: skip
     given = [joined.coordinator != "", joined.processes != 0, joined.process != -1]
     if joined.cluster and any(given):
         raise InputError("--cluster: finds the processes itself; leave out --coordinator, "
@@ -84,12 +90,16 @@ def join_processes(joined: Joined) -> None:
             joined.processes,
             joined.process,
             initialization_timeout=joined.wait_seconds,
+            heartbeat_timeout_seconds=joined.heartbeat_seconds,
         )
     elif joined.cluster:
         import jax
 
         try:
-            jax.distributed.initialize(initialization_timeout=joined.wait_seconds)
+            jax.distributed.initialize(
+                initialization_timeout=joined.wait_seconds,
+                heartbeat_timeout_seconds=joined.heartbeat_seconds,
+            )
         except (ValueError, RuntimeError) as error:
             raise InputError(
                 f"--cluster: found none ({str(error).splitlines()[0]}); give --coordinator, "

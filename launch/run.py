@@ -19,7 +19,7 @@ from common.data.dataset import Dataset
 from common.data.folder import load_dataset
 from common.data.sequences import sequence_source
 from common.data.timeline import Timeline, build_timeline
-from common.errors import InputError
+from common.errors import InputError, writing
 from common.ranking.protocols import FULL, RETRIEVER, make_evaluator
 from common.ranking.ranks import write_ranks
 from common.ranking.report import find_problems, format_report
@@ -51,7 +51,7 @@ def run_method(
 
     A method without stages has nothing to train and is evaluated in either mode.
     Returns the exit code of the command. Raises InputError for bad input, FloatingPointError when
-    a loss or a score is not finite.
+    a loss or a score is not finite, WriteError for what cannot be written.
     """
     started = time.time()
     use_compilation_cache()
@@ -189,8 +189,10 @@ def evaluate_method(
         evidence=evidence,
     )
     if is_first():
-        write_ranks(workdir / "ranks.parquet", evaluation.ranks)
-        write_results(workdir / "results.json", results)
+        with writing(workdir / "ranks.parquet"):
+            write_ranks(workdir / "ranks.parquet", evaluation.ranks)
+        with writing(workdir / "results.json"):
+            write_results(workdir / "results.json", results)
     meet("results")
     return results
 

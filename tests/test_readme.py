@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from launch import audit, bench, compare, prepare, study, sweep
+from launch import audit, bench, compare, prepare, soak, study, sweep
 from launch import main as train_command
 from launch.config import take_config
 
@@ -22,6 +22,7 @@ COMMANDS = {
     "bench": bench,
     "compare": compare,
     "study": study,
+    "soak": soak,
     "sweep": sweep,
 }
 

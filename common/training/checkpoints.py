@@ -15,14 +15,19 @@ copy that broke off. Constants are not saved: `Task.init` makes them again from 
 from __future__ import annotations
 
 import json
+import logging
+import os
+import re
 import shutil
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import jax
 import orbax.checkpoint as ocp
 
+from common.errors import MEND, WriteError
 from common.training.optimizers import name_leaves
 from common.training.processes import is_first, meet
 from common.training.state import Progress, TrainState
@@ -49,9 +54,14 @@ class _KeepLatestAndBest:
 
 
 class Checkpoints:
-    """Writes a run's checkpoints, in the background; one writer per folder."""
+    """Writes a run's checkpoints, in the background; one writer per folder.
+
+    A save that fails leaves the checkpoints before it as they are: Orbax deletes old ones when the
+    new one is complete.
+    """
 
     def __init__(self, folder: Path) -> None:
+        logging.getLogger("absl").addFilter(_is_not_raised_too)
         self.folder = folder.resolve()  # Orbax's writing thread fails late on a relative path
         self._policy = _KeepLatestAndBest()
         self._unlisted: int | None = None  # a step whose sizes are still to be written
@@ -66,35 +76,60 @@ class Checkpoints:
         return self
 
     def __exit__(self, *error: object) -> None:
-        self.wait()
-        self._manager.close()
+        try:
+            self.wait()
+        finally:
+            self._manager.close()
 
     def save(self, state: TrainState, progress: Progress, fingerprint: Mapping[str, Any]) -> None:
-        """Starts saving; the arrays may be donated as soon as this returns."""
+        """Starts saving; the arrays may be donated as soon as this returns.
+
+        Raises WriteError when this save or the last one has failed.
+        """
         self.wait()  # two saves never overlap, and an error of the last one is raised here
         step = progress.global_step
         self._policy.best = progress.best_step
-        if step in self._manager.all_steps():
-            self._manager.delete(step)
         record = {"progress": progress.to_json(), "fingerprint": dict(fingerprint)}
-        saved = self._manager.save(
-            step,
-            args=ocp.args.Composite(
-                params=ocp.args.StandardSave(state.params),
-                optimizer=ocp.args.StandardSave(_optimizer_part(state)),
-                progress=ocp.args.JsonSave(record),
-            ),
-        )
+        with self._saving(step):
+            if step in self._manager.all_steps():
+                self._manager.delete(step)
+            saved = self._manager.save(
+                step,
+                args=ocp.args.Composite(
+                    params=ocp.args.StandardSave(state.params),
+                    optimizer=ocp.args.StandardSave(_optimizer_part(state)),
+                    progress=ocp.args.JsonSave(record),
+                ),
+            )
         if not saved:
             raise RuntimeError(f"{self.folder / str(step)}: Orbax refused to save this step")
         self._unlisted = step
 
+    def check(self) -> None:
+        """Raises WriteError if the last save has failed by now; does not wait for it."""
+        if self._unlisted is not None and not self._manager.is_saving_in_progress():
+            self.wait()
+
     def wait(self) -> None:
-        """Returns when the last save is complete on disk; raises its error if it failed."""
-        self._manager.wait_until_finished()
+        """Returns when the last save is complete on disk. Raises WriteError when it failed."""
         step, self._unlisted = self._unlisted, None
-        if step is not None and is_first():
-            write_sizes(self.folder / str(step))
+        if step is None:
+            return
+        with self._saving(step):
+            self._manager.wait_until_finished()
+            if is_first():
+                write_sizes(self.folder / str(step))
+
+    @contextmanager
+    def _saving(self, step: int) -> Iterator[None]:
+        """Whatever Orbax raises inside the block becomes one line."""
+        try:
+            yield
+        except Exception as error:
+            raise WriteError(
+                f"{self.folder / str(step)}: cannot be saved ({_reason(error)}); what was saved "
+                f"before is whole; {MEND}"
+            ) from error
 
     def steps(self) -> list[int]:
         """Saved global steps, ascending."""
@@ -126,10 +161,15 @@ def list_steps(folder: Path) -> list[int]:
 
 
 def write_sizes(path: Path) -> None:
-    """Lists the files of one complete checkpoint in its `sizes.json`."""
+    """Lists the files of one complete checkpoint in its `sizes.json`.
+
+    The listing itself is whole or absent: half of one would condemn a good checkpoint.
+    """
     files = sorted(file for file in path.rglob("*") if file.is_file() and file.name != SIZES)
     sizes = {file.relative_to(path).as_posix(): file.stat().st_size for file in files}
-    (path / SIZES).write_text(json.dumps(sizes, indent=0))
+    beside = path.with_name(f"{SIZES}.{path.name}")
+    beside.write_text(json.dumps(sizes, indent=0))
+    beside.replace(path / SIZES)
 
 
 def check_sizes(path: Path) -> None:
@@ -217,6 +257,23 @@ def _read(path: Path, shapes: Any) -> Any:
         raise CutShort(f"{path.name}: {_first_line(error)}") from error
 
 
-def _first_line(error: Exception) -> str:
+def _first_line(error: BaseException) -> str:
     lines = str(error).splitlines() or [""]
     return f"{type(error).__name__} {lines[0][:120]}".strip()
+
+
+def _reason(error: BaseException) -> str:
+    """What the operating system said, where it did; tensorstore gives its number only."""
+    link: BaseException | None = error
+    while link is not None:
+        if isinstance(link, OSError) and link.strerror:
+            return link.strerror
+        if found := re.search(r"os_error_code='(\d+)'", str(link)):
+            return os.strerror(int(found[1]))
+        link = link.__cause__ or link.__context__
+    return _first_line(error)
+
+
+def _is_not_raised_too(record: logging.LogRecord) -> bool:
+    """Orbax writes the stack of an error to the log and raises it as well: once is enough."""
+    return not (record.exc_info and "orbax" in record.pathname)

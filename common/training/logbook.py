@@ -17,11 +17,12 @@ from __future__ import annotations
 import json
 import math
 import os
-import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
 
+from common.errors import writing
+from common.training.board import Board, open_board
 from common.training.processes import is_first
 
 FILE = "metrics.jsonl"
@@ -38,13 +39,15 @@ class Logbook:
         evaluated: whether the evaluation at `step` is part of that checkpoint
         """
         self._file: Any = None
-        self._board: Any = None
+        self._board: Board | None = None
         if not is_first():
             return
-        workdir.mkdir(parents=True, exist_ok=True)
-        path = workdir / FILE
-        cut_lines(path, step, evaluated)
-        self._file = path.open("a", encoding="utf-8")
+        self._path = workdir / FILE
+        with writing(self._path):
+            workdir.mkdir(parents=True, exist_ok=True)
+            cut_lines(self._path, step, evaluated)
+            # Unbuffered: what a full disk refused is not tried again when the file is closed.
+            self._file = self._path.open("ab", buffering=0)
         if tensorboard:
             self._board = open_board(workdir / "tensorboard", step)
 
@@ -64,7 +67,7 @@ class Logbook:
         values: Mapping[str, float],
         timing: Mapping[str, float],
     ) -> None:
-        """Writes one line; it is on its way to the disk when this returns."""
+        """Writes one line; it is on its way to the disk when this returns. Raises WriteError."""
         if self._file is None:
             return
         line = {
@@ -74,11 +77,12 @@ class Logbook:
             "values": {name: _finite(value) for name, value in values.items()},
             "timing": {name: round(value, 4) for name, value in timing.items()},
         }
-        self._file.write(json.dumps(line) + "\n")
-        self._file.flush()
+        text = (json.dumps(line) + "\n").encode()
+        with writing(self._path):
+            while text:  # an almost full disk takes a part, and refuses the rest
+                text = text[self._file.write(text) :]
         if self._board is not None:
-            for name, value in {**values, **timing}.items():
-                self._board.add_scalar(f"{kind}/{name}", value, step)
+            self._board.write(kind, step, {**values, **timing})
 
 
 def cut_lines(path: Path, step: int, evaluated: bool) -> None:
@@ -101,20 +105,6 @@ def cut_lines(path: Path, step: int, evaluated: bool) -> None:
     beside = path.with_name(path.name + ".new")
     beside.write_text("".join(kept), encoding="utf-8")
     os.replace(beside, path)
-
-
-def open_board(folder: Path, step: int) -> Any:
-    """A TensorBoard writer that hides earlier events after `step`, or None without tensorboardX."""
-    try:
-        from tensorboardX import SummaryWriter
-    except ImportError:
-        print(
-            "tensorboardX is not installed: no TensorBoard files, metrics.jsonl has everything; "
-            "pip install 'snr-jax[board]'",
-            file=sys.stderr,
-        )
-        return None
-    return SummaryWriter(str(folder), purge_step=step + 1)
 
 
 def _finite(value: float) -> float | None:

@@ -75,7 +75,7 @@ def run_stage(
 
     state: donated to the first step: it must not be used again
     Returns the last state, where it stands, and the signal's name if one ended it.
-    Raises TrainingDiverged and InputError.
+    Raises TrainingDiverged, InputError and WriteError.
     """
     check_batch(stage, run.mesh, run.settings.accumulate)
     total, settings = len(source), run.settings
@@ -104,6 +104,7 @@ def run_stage(
             stage, progress.stage_start, total, settings.log_every, run.logbook, bar, watch
         )
         while True:
+            run.checkpoints.check()
             step = progress.step
             signal = run.caught.read(step, ask_every)
             ended = step == total or progress.stopped

@@ -60,6 +60,18 @@ def test_missing_folders_are_named(run, tmp_path, capsys):
     assert "--workdir: missing" in capsys.readouterr().err
 
 
+def test_checkpoints_of_another_dataset_are_refused(finished, run, tmp_path):
+    """Even without the config.json beside them, which would tell at once."""
+    other = tmp_path / "other"
+    write_dataset(other, generate("tiny", seed=1), PrepareSettings())
+    shutil.copytree(finished / "checkpoints", tmp_path / "run" / "checkpoints")
+    line = only_line(run(tmp_path / "run", data=other))
+    assert re.match(
+        rf"error: {tmp_path}/run/checkpoints/\d+: made by another run \(dataset was", line
+    )
+    assert line.endswith("delete the folder to start again, or use another --workdir")
+
+
 def test_nothing_to_rank_is_named(tiny, run, tmp_path):
     """Targets with too little history are not ranked; here that leaves none."""
     line = only_line(run(tmp_path / "run", "--config.data.min_history=1000"))

@@ -1,6 +1,5 @@
 """Runs of many processes: flags, the coordinator, job files, and two processes on one machine."""
 
-import json
 import os
 import signal
 import socket
@@ -16,6 +15,7 @@ from absl import flags
 from common.errors import InputError
 from launch import main as train_command
 from launch.processes import Joined, define_process_flags, join_processes, read_process_flags
+from launch.soak import compare_runs
 
 ROOT = Path(__file__).resolve().parents[2]
 JOBS = ROOT / "launch" / "jobs"
@@ -114,11 +114,26 @@ def start(data, workdir, *words, devices=1):
     )  # fmt: skip
 
 
-def start_two(data, workdir):
-    address = f"--coordinator=127.0.0.1:{free_port()}"
-    return [
-        start(data, workdir, address, "--processes=2", f"--process={number}") for number in (0, 1)
-    ]
+def start_two(data, workdir, *words):
+    words += (f"--coordinator=127.0.0.1:{free_port()}", "--processes=2")
+    return [start(data, workdir, *words, f"--process={number}") for number in (0, 1)]
+
+
+def await_lines(workdir, count, processes):
+    """Returns when the record of a run has more lines than that."""
+    log = workdir / "metrics.jsonl"
+    while not (log.exists() and log.read_text().count("\n") > count):
+        assert all(process.poll() is None for process in processes), finish(*processes)
+        time.sleep(0.05)
+
+
+@pytest.fixture(scope="module")
+def one(tiny, tmp_path_factory):
+    """A run of one process with two devices."""
+    workdir = tmp_path_factory.mktemp("processes") / "one"
+    codes, errors = finish(start(tiny, workdir, devices=2))
+    assert codes == [0], errors
+    return workdir
 
 
 def finish(*processes):
@@ -126,31 +141,35 @@ def finish(*processes):
     return [process.returncode for process in processes], errors
 
 
-def read_values(workdir):
-    lines = [json.loads(text) for text in (workdir / "metrics.jsonl").read_text().splitlines()]
-    return [(line["kind"], line["step"], line["values"]) for line in lines]
-
-
-def test_two_processes_are_one_run_and_survive_a_signal(tiny, tmp_path):
+def test_two_processes_are_one_run_and_survive_a_signal(tiny, one, tmp_path):
     """SIGTERM to one of them saves on both; both go on, and the numbers are those of one process
     with two devices, bit for bit."""
-    one, two = tmp_path / "one", tmp_path / "two"
-    processes = start_two(tiny, two)
-    log = two / "metrics.jsonl"
-    while not (log.exists() and log.read_text().count("\n") > 3):
-        assert all(process.poll() is None for process in processes), finish(*processes)
-        time.sleep(0.05)
+    processes = start_two(tiny, tmp_path)
+    await_lines(tmp_path, 3, processes)
     processes[1].send_signal(signal.SIGTERM)
     codes, errors = finish(*processes)
     assert codes == [143, 143], errors
     assert "SIGTERM: saved at step" in errors[0]
-    codes, errors = finish(*start_two(tiny, two))
+    codes, errors = finish(*start_two(tiny, tmp_path))
     assert codes == [0, 0], errors
-    codes, errors = finish(start(tiny, one, devices=2))
-    assert codes == [0], errors
-    assert read_values(two) == read_values(one)
-    results = [json.loads((place / "results.json").read_text())["tasks"] for place in (one, two)]
-    assert results[0] == results[1]
+    assert compare_runs(one, tmp_path) == []
+
+
+@pytest.mark.parametrize("victim", [0, 1])
+def test_one_of_two_processes_is_killed_and_both_are_started_again(victim, tiny, one, tmp_path):
+    """Without the other, neither can go on: it ends within the heartbeat, whichever it is."""
+    processes = start_two(tiny, tmp_path, "--heartbeat=10")
+    await_lines(tmp_path, 4, processes)
+    processes[victim].kill()
+    killed = time.monotonic()
+    processes[1 - victim].communicate(timeout=300)
+    assert processes[1 - victim].returncode not in (0, 143)
+    assert time.monotonic() - killed < 100  # what JAX gives it by itself, and 10 were asked for
+    processes[victim].communicate()
+    assert not (tmp_path / "results.json").exists()
+    codes, errors = finish(*start_two(tiny, tmp_path))
+    assert codes == [0, 0], errors
+    assert compare_runs(one, tmp_path) == []
 
 
 def test_explaining_is_for_one_process(tiny, tmp_path):

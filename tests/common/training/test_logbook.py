@@ -1,5 +1,6 @@
 import json
 import math
+import struct
 import sys
 
 import pytest
@@ -59,10 +60,33 @@ def test_values_that_are_not_finite_are_null(tmp_path):
     assert read(tmp_path)[0]["values"] == {"a": None, "b": None}
 
 
-def test_tensorboard_files_beside_it(tmp_path):
+def read_events(file):
+    """The events of one file: a length of 8 bytes and its checksum before each, one after it."""
+    from tensorboardX.proto.event_pb2 import Event
+
+    data, at = file.read_bytes(), 0
+    while at < len(data):
+        (length,) = struct.unpack_from("<Q", data, at)
+        yield Event.FromString(data[at + 12 : at + 12 + length])
+        at += 16 + length
+
+
+def test_tensorboard_has_the_same_points(tmp_path):
     pytest.importorskip("tensorboardX")
     write_three(tmp_path, tensorboard=True)
-    assert list((tmp_path / "tensorboard").glob("events.out.tfevents.*"))
+    (file,) = (tmp_path / "tensorboard").glob("events.out.tfevents.*")
+    version, opening, *events = read_events(file)
+    assert version.file_version == "brain.Event:2"
+    assert (opening.step, opening.session_log.status) == (1, opening.session_log.START)
+    found = {(e.step, v.tag): v.simple_value for e in events for v in e.summary.value}
+    expected = {
+        (line["step"], f"{line['kind']}/{name}"): value
+        for line in read(tmp_path)
+        for part in ("values", "timing")
+        for name, value in line[part].items()
+    }
+    assert found == pytest.approx(expected, rel=1e-3)  # metrics.jsonl rounds the timing
+    assert len(found) >= 6
 
 
 def test_missing_tensorboardx_is_said_in_one_line(tmp_path, monkeypatch, capsys):

@@ -1,6 +1,7 @@
 """Runs in their own process: killed, interrupted, and on eight devices."""
 
 import json
+import shutil
 import signal
 from functools import partial
 from pathlib import Path
@@ -51,15 +52,27 @@ def test_sigterm_saves_and_leaves(finish, tiny, whole, tmp_path):
     assert tiny.read_lines(tmp_path) == tiny.read_lines(whole[1])
 
 
-def test_eight_devices_train_as_one_and_one_goes_on_from_them(finish, tiny, whole, tmp_path):
+@pytest.fixture(scope="module")
+def eight(finish, tmp_path_factory):
+    """The workdir of a run on eight devices that was interrupted."""
+    workdir = tmp_path_factory.mktemp("eight") / "run"
+    finish(workdir, "--devices", 8, "--signal", "SIGTERM", "--at", 14)
+    return workdir
+
+
+@pytest.mark.parametrize("devices", [4, 1])
+def test_eight_devices_train_as_one_and_fewer_go_on_from_them(
+    devices, finish, tiny, whole, eight, tmp_path
+):
     """Dropout and data do not depend on the devices. The order of a sum does, which shows in the
     seventh digit; a larger difference means that a device saw other rows or lost a gradient."""
-    finish(tmp_path, "--devices", 8, "--signal", "SIGTERM", "--at", 14)
-    eight, one = tiny.read_lines(tmp_path), tiny.read_lines(whole[1])
+    workdir = shutil.copytree(eight, tmp_path / "run")
+    rest = finish(workdir, "--devices", devices)
+    lines, one = tiny.read_lines(workdir), tiny.read_lines(whole[1])
+    assert [line["step"] for line in lines] == [line["step"] for line in one]
     for name in ("loss", "grad_norm", "update_norm", "param_norm"):
-        for line, other in zip(eight[:6], one[:6], strict=True):
+        for line, other in zip(lines[:6], one[:6], strict=True):
             np.testing.assert_allclose(line["values"][name], other["values"][name], rtol=1e-4)
-    rest = finish(tmp_path)
     assert rest["global_step"] == whole[0]["global_step"] == 24
     for part in ("embed", "head"):
         for name, array in whole[0]["params"][part].items():

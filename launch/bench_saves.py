@@ -1,0 +1,125 @@
+"""How long a save holds training up, and how long it takes to write.
+
+    python -m launch.bench saves [--megabytes=250] [--saves=3] [--folder=DIR]
+
+stall    what `Checkpoints.save` takes from the training loop: copying the state
+write    from there until the checkpoint is complete on disk, while training goes on
+overlap  what the next save takes if it comes at once: it waits for the one before
+"""
+
+from __future__ import annotations
+
+import tempfile
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from absl import flags
+
+from common.errors import InputError
+from launch.bench_steps import (
+    define_counts,
+    describe_software,
+    measure_memory,
+    print_memory,
+    run_bench,
+    summarize,
+)
+from launch.command import parse_flags
+
+SMALL = ("--megabytes=100",)  # of `launch.bench --all`
+_ROWS = 250_000  # numbers of one array of the state: 1 MB
+
+
+def run(argv: Sequence[str]) -> None:
+    """Measures, prints, and writes --out. Raises InputError for bad flags."""
+    values = flags.FlagValues()
+    flags.DEFINE_list(
+        "megabytes", ["250"], "sizes of parameters and moments together", flag_values=values
+    )
+    flags.DEFINE_string(
+        "folder", None, "on the disk to measure; by default the system's temporary one",
+        flag_values=values,
+    )  # fmt: skip
+    define_counts(values, (("saves", 5, 1, "saves of each kind"),))
+    parse_flags(values, argv, str(__doc__))
+    if not all(text.isdecimal() and int(text) >= 3 for text in values.megabytes):
+        raise InputError(f"--megabytes={','.join(values.megabytes)}: give whole numbers from 3 on")
+    if values.folder is not None and not Path(values.folder).is_dir():
+        raise InputError(f"--folder={values.folder}: no such folder; make it first")
+    run_bench(lambda: _measure(values), _print_report, values.out)
+
+
+def _measure(values: flags.FlagValues) -> dict[str, Any]:
+    sizes = {}
+    for text in values.megabytes:
+        with tempfile.TemporaryDirectory(dir=values.folder) as folder:
+            sizes[text] = measure_saves(Path(folder), int(text), values.saves)
+    return {
+        **describe_software(),
+        "saves": values.saves,
+        "megabytes": sizes,
+        "peak_memory": measure_memory(),
+        "summary": {
+            f"{kind} of {text} MB, s": times["median"]
+            for text, kinds in sizes.items()
+            for kind, times in kinds.items()
+        },
+    }
+
+
+def measure_saves(folder: Path, megabytes: int, saves: int) -> dict[str, Any]:
+    """Seconds of the three kinds for one state, after one save that is not counted."""
+    from common.training.checkpoints import Checkpoints
+    from common.training.state import Progress
+
+    seconds: dict[str, list[float]] = {"stall": [], "write": [], "overlap": []}
+    state = draw_state(megabytes)
+    step = 0
+    with Checkpoints(folder / "checkpoints") as checkpoints:
+
+        def save() -> float:
+            nonlocal step
+            step += 1
+            begun = time.perf_counter()
+            checkpoints.save(state, Progress(step=step, best_step=step), {})
+            return time.perf_counter() - begun
+
+        save()
+        for _ in range(saves):
+            checkpoints.wait()
+            seconds["stall"].append(save())
+            seconds["overlap"].append(save())
+            begun = time.perf_counter()
+            checkpoints.wait()
+            seconds["write"].append(time.perf_counter() - begun)
+    return {kind: summarize(times) for kind, times in seconds.items()}
+
+
+def draw_state(megabytes: int) -> Any:
+    """A `TrainState` of that size: random parameters and two moments, which compress badly."""
+    import jax
+    import jax.numpy as jnp
+
+    from common.training.state import TrainState
+
+    parts: list[dict[str, jax.Array]] = [{}, {}, {}]
+    for number in range(megabytes):
+        key = jax.random.fold_in(jax.random.key(0), number)
+        parts[number % 3][f"array_{number:04}"] = jax.random.normal(key, (_ROWS // 50, 50))
+    jax.block_until_ready(parts)
+    params, *moments = parts
+    return TrainState(jnp.int32(0), params, tuple(moments))
+
+
+def _print_report(report: dict[str, Any]) -> None:
+    versions = ", ".join(f"{name} {version}" for name, version in report["versions"].items())
+    print(f"device: {report['device']['kind']} ({report['device']['platform']}); {versions}")
+    for megabytes, kinds in report["megabytes"].items():
+        parts = [
+            f"{kind} {times['median']:.3f} s ({times['min']:.3f} to {times['max']:.3f})"
+            for kind, times in kinds.items()
+        ]
+        print(f"{int(megabytes):,} MB: {', '.join(parts)}; medians of {report['saves']}")
+    print_memory(report)
