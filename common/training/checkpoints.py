@@ -275,5 +275,8 @@ def _reason(error: BaseException) -> str:
 
 
 def _is_not_raised_too(record: logging.LogRecord) -> bool:
-    """Orbax writes the stack of an error to the log and raises it as well: once is enough."""
-    return not (record.exc_info and "orbax" in record.pathname)
+    """Orbax writes the stack of an error to the log and raises it as well: once is enough.
+
+    Of many processes the one whose save fails waits for the others first: there the log is all.
+    """
+    return jax.process_count() > 1 or not (record.exc_info and "orbax" in record.pathname)
