@@ -13,7 +13,7 @@ from gensr_jax.configs.ablations import ablate
 
 
 def get_config(arg: str = "") -> ConfigDict:
-    """Random weights of the mini size; one epoch, for a CPU."""
+    """Random weights of the mini size; an hour on a CPU. Figures: docs/gensr.md."""
     config = base.get_config()
     config.data.path = "datasets/beauty"
     config.text.noun = "product"
@@ -26,10 +26,11 @@ def get_config(arg: str = "") -> ConfigDict:
     config.cf.learning_rate = 0.01
     config.cf.epochs = 10
     config.train.batch_size = 128
-    config.train.epochs = 1
+    config.train.epochs = 3
     config.train.learning_rate = 2e-3
     config.train.t5_rate_share = 1.0
     config.train.word_rate_share = 60.0  # of 1, 5, 20, 60: chosen on demo's validation rows
-    config.train.eval_every_epochs = 1.0
+    config.train.eval_every_epochs = 3.0
+    config.train.probe_every_steps = 0
     config.eval.retrieve = 100
     return ablate(config, arg)
