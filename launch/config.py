@@ -141,8 +141,8 @@ def check_workdir(
         theirs, dataset = saved["config"], saved["dataset_sha256"]
     except (ValueError, KeyError, TypeError) as fault:
         raise InputError(f"{path}: not readable ({fault}); use another --workdir") from None
-    # A run from before one of these keys was had its default.
-    old, new = MACHINE | flatten(theirs), flatten(_as_json(config))
+    # A run from before one of the keys of MACHINE was had its default.
+    old, new = (MACHINE | flatten(settings) for settings in (theirs, _as_json(config)))
     free = FREE_KEYS + EVALUATION_KEYS if evaluates else FREE_KEYS
     differences = [
         f"config.{key} is {old.get(key, 'absent')!r} there and {new.get(key, 'absent')!r} here"

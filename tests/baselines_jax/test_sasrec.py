@@ -132,8 +132,7 @@ def test_training_pass_equals_evaluation_path(params, seed, order):
 
 
 def timeline_lengths(source):
-    rec_end, _, rec_start, _ = source._histories._ends
-    return rec_end - rec_start
+    return source._ends["rec_end"] - source._ends["rec_start"]
 
 
 def test_a_state_depends_on_nothing_later_and_on_no_other_segment(params):

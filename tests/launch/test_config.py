@@ -8,7 +8,7 @@ import pytest
 from ml_collections import ConfigDict
 
 from common.errors import InputError
-from launch.config import claim_workdir, override, take_config
+from launch.config import check_workdir, claim_workdir, override, take_config
 
 FILE = """
 from ml_collections import ConfigDict
@@ -105,6 +105,16 @@ def test_a_workdir_takes_the_same_run_again(tmp_path):
     claim_workdir(tmp_path / "run", make_config(path="moved"), "abc")
     assert (tmp_path / "run" / "config.json").read_text() == before
     assert json.loads(before)["config"]["train"]["learning_rate"] == 0.1
+
+
+def test_a_run_from_before_a_key_of_the_machine_goes_on(tmp_path):
+    claim_workdir(tmp_path, make_config(), "abc")
+    newer = make_config()
+    newer.accumulate = 1
+    assert check_workdir(tmp_path, newer, "abc")
+    newer.accumulate = 2
+    with pytest.raises(InputError, match=r"config\.accumulate is 1 there and 2 here"):
+        check_workdir(tmp_path, newer, "abc")
 
 
 def test_a_workdir_of_another_run_is_refused_with_every_difference(tmp_path):
