@@ -3,7 +3,7 @@
 python -m launch.prepare --source=synthetic --preset=demo --out=datasets/demo
 python -m launch.main --config=gensr_jax/configs/demo.py --workdir=runs/gensr_demo
 
-Time: 7 minutes on 2 CPU cores, 8 on one. Scores: docs/gensr.md.
+Time: 5 minutes on 2 CPU cores. Scores: docs/gensr.md.
 """
 
 from __future__ import annotations
