@@ -16,6 +16,7 @@ from __future__ import annotations
 import tempfile
 import time
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -57,13 +58,32 @@ def run(argv: Sequence[str]) -> None:
 
 
 def _measure(values: flags.FlagValues) -> dict[str, Any]:
-    import jax
-
-    with tempfile.TemporaryDirectory() as cache, open_folder(values.data, values.preset) as path:
-        # Before anything is compiled: so the first compilation finds nothing, the second all.
-        jax.config.update("jax_compilation_cache_dir", cache)
-        jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
+    with open_folder(values.data, values.preset) as path, empty_cache():
         return _measure_folder(values, path)
+
+
+@contextmanager
+def empty_cache() -> Iterator[None]:
+    """Inside the block compiled programs go to a cache of its own, which is empty at first."""
+    import jax
+    from jax.experimental.compilation_cache import compilation_cache
+
+    folder_key, least_key = (
+        "jax_compilation_cache_dir", "jax_persistent_cache_min_compile_time_secs"
+    )  # fmt: skip
+
+    def use(folder: str | None, least_seconds: float) -> None:
+        jax.config.update(folder_key, folder)
+        jax.config.update(least_key, least_seconds)
+        compilation_cache.reset_cache()  # or JAX goes on with the folder that it has opened
+
+    before = (getattr(jax.config, folder_key), getattr(jax.config, least_key))
+    with tempfile.TemporaryDirectory() as folder:
+        use(folder, 0.0)
+        try:
+            yield
+        finally:
+            use(*before)
 
 
 def _measure_folder(values: flags.FlagValues, path: Path) -> dict[str, Any]:
