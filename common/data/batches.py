@@ -65,7 +65,8 @@ class BatchSource:
         self._sampler, self._lists = sampler, lists
         self._view, self._rows = view, rows
         index = timeline.find(view.task, rows)
-        self._timeline, self._columns = timeline, take_columns(timeline, view)
+        self._timeline = timeline
+        self._columns = take_columns(timeline, view) if resident is None else resident
         self._ends = dict(zip(ENDS, timeline.ends_at(view.task, index), strict=True))
         self._target_ts = (timeline.search_ts if view.task == "search" else timeline.rec_ts)[index]
         self.resident = resident  # None = the host gathers histories

@@ -1,25 +1,15 @@
 """Runs whose batches are gathered on the device, through the command."""
 
-import json
-
 import pytest
 
-
-def read_lines(workdir):
-    lines = [json.loads(text) for text in (workdir / "metrics.jsonl").read_text().splitlines()]
-    return [{key: line[key] for key in line if key != "timing"} for line in lines]
+from launch.soak import compare_runs
 
 
 def test_the_numbers_are_those_of_batches_from_the_host(finished, run, tmp_path):
     found = run(tmp_path, "--config.resident=on")
     assert found.code == 0, found.err
     assert "supervised: batches gathered on the device (the events take" in found.err
-    assert read_lines(tmp_path) == read_lines(finished)
-    tasks = [
-        json.loads((folder / "results.json").read_text())["tasks"]
-        for folder in (tmp_path, finished)
-    ]
-    assert tasks[0] == tasks[1]
+    assert compare_runs(tmp_path, finished) == []
 
 
 @pytest.mark.parametrize(
