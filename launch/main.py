@@ -23,7 +23,12 @@ from absl import flags
 from common.errors import InputError
 from launch.command import parse_flags, run_command
 from launch.config import take_config
-from launch.processes import define_process_flags, join_processes, read_process_flags
+from launch.processes import (
+    define_process_flags,
+    join_processes,
+    leaving_the_others,
+    read_process_flags,
+)
 
 
 def main(argv: Sequence[str]) -> int:
@@ -73,13 +78,14 @@ def main(argv: Sequence[str]) -> int:
         return explain_run(config, Path(values.workdir).resolve(), values.users)
     from launch.run import run_method  # imports jax, which --help and bad flags need not wait for
 
-    return run_method(
-        config,
-        Path(values.workdir).resolve(),
-        mode=values.mode,
-        strict=values.strict,
-        tensorboard=values.tensorboard,
-    )
+    with leaving_the_others():
+        return run_method(
+            config,
+            Path(values.workdir).resolve(),
+            mode=values.mode,
+            strict=values.strict,
+            tensorboard=values.tensorboard,
+        )
 
 
 if __name__ == "__main__":

@@ -27,7 +27,14 @@ from common.ranking.results import build_results, write_results
 from common.ranking.rows import choose_rows
 from common.ranking.sanity import merge_ranks, rank_baselines
 from common.training.loop import train
-from common.training.mesh import check_batch_size, copy_batch, fetch, read_mesh, spread_batch
+from common.training.mesh import (
+    check_batch_size,
+    copy_batch,
+    fetch,
+    find_part,
+    read_mesh,
+    spread_batch,
+)
 from common.training.processes import is_first, meet, tell
 from common.training.resident import choose_columns
 from common.training.restore import load_trained
@@ -214,12 +221,11 @@ def open_sources(
     ]
 
     def open_source(stage: Stage) -> Source:
-        split = (jax.process_index(), jax.process_count())
-        sizes = (stage.batch_size, config.seed, stage.epochs)
+        sizes = (stage.batch_size, config.seed, stage.epochs, *find_part(mesh))
         if stage.view.packed:
-            return sequence_source(dataset, timeline, stage.view, *sizes, *split)
+            return sequence_source(dataset, timeline, stage.view, *sizes)
         columns, _ = chosen[stage.name]
-        return training_source(dataset, timeline, stage.view, *sizes, *split, resident=columns)
+        return training_source(dataset, timeline, stage.view, *sizes, resident=columns)
 
     return open_source, lines
 

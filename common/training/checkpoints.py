@@ -19,6 +19,7 @@ import logging
 import os
 import re
 import shutil
+import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -64,11 +65,13 @@ class Checkpoints:
         logging.getLogger("absl").addFilter(_is_not_raised_too)
         self.folder = folder.resolve()  # Orbax's writing thread fails late on a relative path
         self._policy = _KeepLatestAndBest()
+        self._barrier = _BarrierUnlessFailed()
         self._unlisted: int | None = None  # a step whose sizes are still to be written
         options = ocp.CheckpointManagerOptions(
             preservation_policy=self._policy,
             save_decision_policy=_SaveAlways(),
             cleanup_tmp_directories=True,
+            async_options=ocp.AsyncOptions(barrier_sync_fn=self._barrier),
         )
         self._manager = ocp.CheckpointManager(self.folder, options=options)
 
@@ -107,7 +110,9 @@ class Checkpoints:
 
     def check(self) -> None:
         """Raises WriteError if the last save has failed by now; does not wait for it."""
-        if self._unlisted is not None and not self._manager.is_saving_in_progress():
+        if self._unlisted is None:
+            return
+        if self._barrier.failed or not self._manager.is_saving_in_progress():
             self.wait()
 
     def wait(self) -> None:
@@ -144,6 +149,24 @@ class Checkpoints:
             (self.folder / str(step)).rename(aside / str(step))
         meet(f"set aside {step}")
         self._manager.reload()
+
+
+class _BarrierUnlessFailed:
+    """Where the processes of a run wait for each other while they save.
+
+    After an error Orbax would still wait for the others, 20 minutes by default, before it lets
+    this process know. Here the process whose save failed does not wait, so its run can end.
+    """
+
+    def __init__(self) -> None:
+        self.failed = False
+
+    def __call__(self, *, key: str, timeout_ms: int) -> None:
+        error = sys.exc_info()[1]  # Orbax calls from a `finally`: what is on its way through that
+        if error is not None:
+            self.failed = True
+            raise error
+        ocp.multihost.get_barrier_sync_fn()(key=key, timeout_ms=timeout_ms)
 
 
 class _SaveAlways:
@@ -275,8 +298,5 @@ def _reason(error: BaseException) -> str:
 
 
 def _is_not_raised_too(record: logging.LogRecord) -> bool:
-    """Orbax writes the stack of an error to the log and raises it as well: once is enough.
-
-    Of many processes the one whose save fails waits for the others first: there the log is all.
-    """
-    return jax.process_count() > 1 or not (record.exc_info and "orbax" in record.pathname)
+    """Orbax writes the stack of an error to the log and raises it as well: once is enough."""
+    return not (record.exc_info and "orbax" in record.pathname)

@@ -8,6 +8,7 @@ Shapes: [B] batch rows of all processes together
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import cache
 from typing import Any
 
 import jax
@@ -58,7 +59,35 @@ def read_mesh(text: str) -> Mesh:
             f"config.mesh = {text!r}: asks for {asked} devices, there are {len(devices)} of "
             f"{jax.process_count()} process(es); ask for as many, or leave it empty"
         )
-    return make_mesh(devices[:asked], sizes[MODEL])
+    mesh = make_mesh(devices[:asked], sizes[MODEL])
+    try:
+        find_part(mesh)
+    except ValueError as error:
+        raise InputError(f"config.mesh = {text!r}: {error}") from None
+    return mesh
+
+
+@cache  # asked at every step
+def find_part(mesh: Mesh) -> tuple[int, int]:
+    """Which part of the rows of every batch this process reads, and of how many parts.
+
+    Processes whose devices share tables, and so see the same rows, read the same part.
+    Raises ValueError where two processes see some rows together and others alone.
+    """
+    owners = np.vectorize(lambda device: device.process_index, otypes=[int])(mesh.devices)
+    return share_rows(owners, jax.process_index())
+
+
+def share_rows(owners: np.ndarray, process: int) -> tuple[int, int]:
+    """As `find_part`, from the process [data, model] of every device of a mesh."""
+    seen = {owner: tuple(np.flatnonzero((owners == owner).any(axis=1))) for owner in owners.flat}
+    parts = sorted(set(seen.values()))
+    if len({len(part) for part in parts}) > 1 or sum(map(len, parts)) > len(owners):
+        raise ValueError(
+            f"the {owners.shape[1]} devices of {MODEL!r} begin in one process and end amid "
+            f"another; take a number that divides the devices of a process, or a multiple of them"
+        )
+    return parts.index(seen[process]), len(parts)
 
 
 def row_sharding(mesh: Mesh, stacked: bool = False) -> NamedSharding:
@@ -88,32 +117,35 @@ def check_batch_size(mesh: Mesh, rows: int, name: str = "batch_size", parts: int
 def put_batch(mesh: Mesh, batch: Mapping[str, np.ndarray]) -> Batch:
     """Moves a batch to the devices, split by rows, without the fields that stay on the host.
 
-    batch: numpy arrays of this process's rows, [B / processes, ...] each
+    batch: numpy arrays of this process's rows, [B / parts, ...] each; see `find_part`
     Returns global arrays [B, ...] of the same dtypes.
     Raises InputError when B does not divide by the devices.
     """
-    sharding = row_sharding(mesh)
     fields = {name: array for name, array in batch.items() if name not in HOST_FIELDS}
-    for array in fields.values():
-        check_batch_size(mesh, len(array) * jax.process_count())
-    return {
-        name: jax.make_array_from_process_local_data(sharding, array)
-        for name, array in fields.items()
-    }
+    return _join_parts(mesh, fields, stacked=False)
 
 
 def put_batches(mesh: Mesh, batches: Sequence[Mapping[str, np.ndarray]]) -> Batch:
     """As `put_batch`, of several batches: arrays [batches, B, ...]; one batch is not stacked."""
     if len(batches) == 1:
         return put_batch(mesh, batches[0])
-    sharding = row_sharding(mesh, stacked=True)
-    return {
-        name: jax.make_array_from_process_local_data(
-            sharding, np.stack([batch[name] for batch in batches])
-        )
+    fields = {
+        name: np.stack([batch[name] for batch in batches])
         for name in batches[0]
         if name not in HOST_FIELDS
     }
+    return _join_parts(mesh, fields, stacked=True)
+
+
+def _join_parts(mesh: Mesh, fields: Mapping[str, np.ndarray], stacked: bool) -> Batch:
+    sharding, axis, parts = row_sharding(mesh, stacked), int(stacked), find_part(mesh)[1]
+    arrays = {}
+    for name, array in fields.items():
+        shape = list(array.shape)
+        shape[axis] *= parts
+        check_batch_size(mesh, shape[axis])
+        arrays[name] = jax.make_array_from_process_local_data(sharding, array, tuple(shape))
+    return arrays
 
 
 def copy_batch(mesh: Mesh, batch: Mapping[str, np.ndarray]) -> Batch:

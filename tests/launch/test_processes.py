@@ -1,6 +1,7 @@
 """Runs of many processes: flags, the coordinator, job files, and two processes on one machine."""
 
 import os
+import resource
 import signal
 import socket
 import subprocess
@@ -19,6 +20,7 @@ from launch.soak import compare_runs
 
 ROOT = Path(__file__).resolve().parents[2]
 JOBS = ROOT / "launch" / "jobs"
+ROOM = 12_000  # bytes: more than the record of a run, less than the largest file of a checkpoint
 
 
 def read(*words):
@@ -127,13 +129,22 @@ def await_lines(workdir, count, processes):
         time.sleep(0.05)
 
 
-@pytest.fixture(scope="module")
-def one(tiny, tmp_path_factory):
-    """A run of one process with two devices."""
-    workdir = tmp_path_factory.mktemp("processes") / "one"
-    codes, errors = finish(start(tiny, workdir, devices=2))
+def run_one(data, workdir, mesh):
+    codes, errors = finish(start(data, workdir, f"--config.mesh={mesh}", devices=2))
     assert codes == [0], errors
     return workdir
+
+
+@pytest.fixture(scope="module")
+def one(tiny, tmp_path_factory):
+    """A run of one process with two devices that share the batches."""
+    return run_one(tiny, tmp_path_factory.mktemp("processes") / "one", "data:2")
+
+
+@pytest.fixture(scope="module")
+def one_model(tiny, tmp_path_factory):
+    """A run of one process with two devices that share the tables."""
+    return run_one(tiny, tmp_path_factory.mktemp("processes") / "one", "model:2")
 
 
 def finish(*processes):
@@ -170,6 +181,27 @@ def test_one_of_two_processes_is_killed_and_both_are_started_again(victim, tiny,
     codes, errors = finish(*start_two(tiny, tmp_path))
     assert codes == [0, 0], errors
     assert compare_runs(one, tmp_path) == []
+
+
+@pytest.mark.parametrize(("victim", "mesh"), [(0, "data:2"), (1, "model:2")])
+def test_a_save_that_fails_on_one_of_two_processes_ends_both(
+    victim, mesh, tiny, one, one_model, tmp_path
+):
+    """A limit on the size of files stands for a full disk. By itself Orbax waits 20 minutes.
+
+    Over "model" each process saves its rows of the tables; both then read all rows of a batch.
+    """
+    processes = start_two(tiny, tmp_path, "--heartbeat=10", f"--config.mesh={mesh}")
+    await_lines(tmp_path, 4, processes)
+    resource.prlimit(processes[victim].pid, resource.RLIMIT_FSIZE, (ROOM, ROOM))
+    codes, errors = finish(*processes)
+    assert codes[victim] == 1, errors
+    assert codes[1 - victim] not in (0, 143)
+    assert "cannot be saved (File too large); what was saved before is whole" in errors[victim]
+    assert errors[victim].splitlines()[-1].startswith(f"error: {tmp_path}")
+    codes, errors = finish(*start_two(tiny, tmp_path, f"--config.mesh={mesh}"))
+    assert codes == [0, 0], errors
+    assert compare_runs(one if mesh == "data:2" else one_model, tmp_path) == []
 
 
 def test_explaining_is_for_one_process(tiny, tmp_path):

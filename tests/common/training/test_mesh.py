@@ -6,7 +6,7 @@ import pytest
 from jax.sharding import AxisType
 
 from common.errors import InputError
-from common.training.mesh import check_batch_size, make_mesh, put_batch, read_mesh
+from common.training.mesh import check_batch_size, make_mesh, put_batch, read_mesh, share_rows
 
 
 def test_mesh_has_two_auto_axes():
@@ -31,6 +31,26 @@ def test_more_devices_than_there_are():
     with pytest.raises(InputError) as error:
         read_mesh("data:512,model:2")
     assert str(error.value).startswith("config.mesh = 'data:512,model:2': asks for 1024 devices")
+
+
+@pytest.mark.parametrize(
+    ("owners", "parts"),
+    [
+        ([[0], [0], [1], [1]], {0: (0, 2), 1: (1, 2)}),  # two processes, data:4
+        ([[0, 0], [1, 1]], {0: (0, 2), 1: (1, 2)}),  # data:2,model:2: a process has its tables
+        ([[0, 1]], {0: (0, 1), 1: (0, 1)}),  # model:2: both see all rows
+        ([[0, 1], [2, 3]], {0: (0, 2), 1: (0, 2), 2: (1, 2), 3: (1, 2)}),
+        ([[0], [1], [0], [1]], {0: (0, 2), 1: (1, 2)}),  # a TPU's mesh may go zigzag
+    ],
+)
+def test_processes_that_see_the_same_rows_read_the_same_part(owners, parts):
+    for process, part in parts.items():
+        assert share_rows(np.array(owners), process) == part
+
+
+def test_processes_that_see_some_rows_together():
+    with pytest.raises(ValueError, match="the 2 devices of 'model' begin in one process and end"):
+        share_rows(np.array([[0, 0], [0, 1], [1, 1]]), 0)
 
 
 def test_put_batch_keeps_dtypes_and_leaves_host_fields():
