@@ -15,6 +15,7 @@ BLOCK = 128  # rows of the fused softmax at a time: their scores of 12,000 items
 # Scores of a block at most: of 1 M items 64 rows go at a time, 256 MB of scores. XLA keeps two
 # arrays of that size, so without this bound the memory would grow with the catalogue.
 BLOCK_SCORES = 2**26
+ROWS_AXIS = "data"  # of `common.training.mesh`: the axis over which the rows of a batch are split
 _MOST_SHARE = 0.999  # of all draws that the positive may have; another item is always possible
 
 
@@ -74,6 +75,8 @@ def fused_softmax(
     The gradient is made along with the value, block by block: one product less than computing the
     scores again, and 1.4 times as fast on 2 CPU cores as keeping them (736 rows, 12,101 items).
     Beside the gradients it takes at most 2 * 4 * BLOCK_SCORES bytes and a copy of the table.
+    Where a mesh is around the call (`jax.sharding.use_abstract_mesh`), each of its devices goes
+    through the rows that it has.
     """
     return _run_fused(states, table, target, valid)[0]
 
@@ -83,11 +86,21 @@ def _run_fused(
 ) -> tuple[jax.Array, tuple[jax.Array, jax.Array]]:
     rows, width = states.shape
     weight = valid.astype(jnp.float32) / jnp.maximum(valid.astype(jnp.float32).sum(), 1.0)
+    shards = count_shards(rows)
+    own = rows // shards
     size = choose_block(table.shape[0])
-    blocks = -(-rows // size)
-    padding = (0, blocks * size - rows)
-    blocked = jnp.pad(states, (padding, (0, 0))).reshape(blocks, size, width)
-    weights = jnp.pad(weight, padding).reshape(blocks, size)
+    blocks = -(-own // size)
+
+    def divide(array: jax.Array) -> jax.Array:
+        array = array.reshape(shards, own, *array.shape[1:])
+        padding = [(0, 0)] * array.ndim
+        padding[1] = (0, blocks * size - own)
+        return jnp.pad(array, padding).reshape(shards, blocks, size, *array.shape[2:])
+
+    def join(array: jax.Array) -> jax.Array:
+        array = array.reshape(shards, blocks * size, *array.shape[3:])[:, :own]
+        return array.reshape(rows, *array.shape[2:])
+
     hide_padding_item = jnp.zeros(table.shape[0]).at[0].set(NEGATIVE)
 
     def step(
@@ -101,14 +114,25 @@ def _run_fused(
         share = mass * (own_weight / total)[:, None]
         return table_grad + share.T @ state, (jnp.log(total) + largest[:, 0], share @ table)
 
-    table_grad, (log_total, state_grad) = jax.lax.scan(
-        step, jnp.zeros_like(table), (blocked, weights)
-    )
+    # Every shard goes through its own rows and adds up its own gradient of the table; the shards
+    # are added up once, after that.
+    table_grads, (log_total, state_grad) = jax.vmap(
+        lambda *blocks: jax.lax.scan(step, jnp.zeros_like(table), blocks)
+    )(divide(states), divide(weight))
     wanted = table[target]
-    loss = ((log_total.reshape(-1)[:rows] - (states * wanted).sum(axis=1)) * weight).sum()
-    state_grad = state_grad.reshape(-1, width)[:rows] - wanted * weight[:, None]
-    table_grad = table_grad.at[target].add(-states * weight[:, None])
+    loss = ((join(log_total) - (states * wanted).sum(axis=1)) * weight).sum()
+    state_grad = join(state_grad) - wanted * weight[:, None]
+    table_grad = table_grads.sum(axis=0).at[target].add(-states * weight[:, None])
     return loss, (state_grad, table_grad)
+
+
+def count_shards(rows: int) -> int:
+    """Devices that share the rows, by the mesh around the call; 1 where they do not divide.
+
+    A scan over blocks of rows that several devices share would have each device do all of them.
+    """
+    shards: int = jax.sharding.get_abstract_mesh().shape.get(ROWS_AXIS, 1)
+    return shards if rows % shards == 0 else 1
 
 
 def _scale_fused(

@@ -83,7 +83,7 @@ def choose_columns(
         return None, "the host packs sequences" if view.packed else "config.resident is off"
     columns = Columns(*(column.astype(np.int32) for column in take_columns(timeline, view)))
     size = sum(column.nbytes for column in columns) / 1e6
-    device = mesh.devices.flat[0]
+    device = mesh.local_devices[0]  # those of other processes do not tell
     room = (device.memory_stats() or {}).get("bytes_limit", 0) / 1e6
     if choice == "auto" and device.platform == "cpu":
         return None, f"the devices are CPUs; the events take {size:,.1f} MB"

@@ -109,7 +109,8 @@ def make_step(
 
         def differentiate(batch: Batch, key: jax.Array) -> tuple[tuple[jax.Array, Metrics], Params]:
             run = jax.value_and_grad(stage.loss, has_aux=True)
-            return run(state.params, constants, batch, key)
+            with jax.sharding.use_abstract_mesh(mesh.abstract_mesh):  # a loss may ask for it
+                return run(state.params, constants, batch, key)
 
         own_key = step_key(key, state.step)
         if parts == 1:

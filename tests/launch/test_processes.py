@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 import yaml
 from absl import flags
+from small_runs import GENSR, LCR, QUICK, read_stage
 
 from common.errors import InputError
 from launch import main as train_command
@@ -104,21 +105,23 @@ def test_job_sets_start_our_command_on_every_host(name):
         assert joined.cluster
 
 
-def start(data, workdir, *words, devices=1):
+SASREC = ("--config=baselines_jax/configs/sasrec_tiny.py", "--config.train.log_every_steps=2")
+
+
+def start(data, workdir, *words, devices=1, run=SASREC):
     return subprocess.Popen(
         [
-            sys.executable, "-m", "launch.main",
-            "--config=baselines_jax/configs/sasrec_tiny.py", f"--config.data.path={data}",
-            f"--workdir={workdir}", "--notensorboard", "--config.train.log_every_steps=2", *words,
+            sys.executable, "-m", "launch.main", *run, f"--config.data.path={data}",
+            f"--workdir={workdir}", "--notensorboard", *words,
         ],
         cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True,
         env={**os.environ, "JAX_PLATFORMS": "cpu", "JAX_NUM_CPU_DEVICES": str(devices)},
     )  # fmt: skip
 
 
-def start_two(data, workdir, *words):
+def start_two(data, workdir, *words, run=SASREC):
     words += (f"--coordinator=127.0.0.1:{free_port()}", "--processes=2")
-    return [start(data, workdir, *words, f"--process={number}") for number in (0, 1)]
+    return [start(data, workdir, *words, f"--process={number}", run=run) for number in (0, 1)]
 
 
 def await_lines(workdir, count, processes):
@@ -129,8 +132,8 @@ def await_lines(workdir, count, processes):
         time.sleep(0.05)
 
 
-def run_one(data, workdir, mesh):
-    codes, errors = finish(start(data, workdir, f"--config.mesh={mesh}", devices=2))
+def run_one(data, workdir, mesh, run=SASREC):
+    codes, errors = finish(start(data, workdir, f"--config.mesh={mesh}", devices=2, run=run))
     assert codes == [0], errors
     return workdir
 
@@ -148,7 +151,7 @@ def one_model(tiny, tmp_path_factory):
 
 
 def finish(*processes):
-    errors = [process.communicate(timeout=300)[1] for process in processes]
+    errors = [process.communicate(timeout=600)[1] for process in processes]
     return [process.returncode for process in processes], errors
 
 
@@ -164,6 +167,29 @@ def test_two_processes_are_one_run_and_survive_a_signal(tiny, one, tmp_path):
     codes, errors = finish(*start_two(tiny, tmp_path))
     assert codes == [0, 0], errors
     assert compare_runs(one, tmp_path) == []
+
+
+@pytest.mark.parametrize(
+    ("run", "mesh", "stage"),
+    [((*LCR, "--config.resident=on"), "data:2", "reinforce"), (GENSR, "model:2", "tune")],
+    ids=["lcr", "gensr"],
+)
+def test_both_methods_do_the_same_in_their_last_stage(
+    run, mesh, stage, tiny, tmp_path, monkeypatch
+):
+    for name, value in QUICK.items():
+        monkeypatch.setenv(name, value)
+    one = run_one(tiny, tmp_path / "one", mesh, run)
+    processes = start_two(tiny, tmp_path / "two", f"--config.mesh={mesh}", run=run)
+    while len(read_stage(tmp_path / "two", stage)) < 2:
+        assert all(process.poll() is None for process in processes), finish(*processes)
+        time.sleep(0.05)
+    processes[1].send_signal(signal.SIGTERM)
+    codes, errors = finish(*processes)
+    assert codes == [143, 143], errors
+    codes, errors = finish(*start_two(tiny, tmp_path / "two", f"--config.mesh={mesh}", run=run))
+    assert codes == [0, 0], errors
+    assert compare_runs(one, tmp_path / "two") == []
 
 
 @pytest.mark.parametrize("victim", [0, 1])

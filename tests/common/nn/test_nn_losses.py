@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+from pathlib import Path
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -152,3 +155,16 @@ def test_a_bias_moves_the_attention():
     _, weights = module.apply(params, x, x, mask, True, bias)
     np.testing.assert_allclose(weights[0, 0], [[0.25, 0.75, 0]] * 3, atol=1e-6)
     np.testing.assert_allclose(weights[0, 1], [[0.5, 0.5, 0]] * 3, atol=1e-6)
+
+
+def test_devices_that_share_the_rows_go_through_their_own(run_script):
+    """Gathering the rows on every device would have each of them do all the work."""
+    done = run_script(Path(__file__).with_name("split_softmax.py"))
+    assert done.returncode == 0, done.stderr
+    found = json.loads(done.stdout)
+    one = found.pop("data:1")
+    for mesh, got in found.items():
+        assert got["gathered"] == [], mesh
+        np.testing.assert_allclose(got["value"], one["value"], rtol=1e-5)
+        for grad, known in zip(got["grads"], one["grads"], strict=True):
+            np.testing.assert_allclose(grad, known, rtol=1e-5, atol=1e-7)
