@@ -12,16 +12,16 @@ import jax.numpy as jnp
 from common.nn.attention import NEGATIVE
 from common.nn.losses import (
     binary_cross_entropy,
-    catalogue_softmax,
+    fused_softmax,
     masked_average,
     sampled_softmax,
 )
 
 __all__ = [
     "binary_cross_entropy",
-    "catalogue_softmax",
     "contrastive_alignment",
     "evidence_likelihood",
+    "fused_softmax",
     "masked_average",
     "query_item_alignment",
     "sampled_softmax",

@@ -87,8 +87,8 @@ def _recommendation(
 ) -> jax.Array:
     valid = batch["valid"]
     if settings.recommendation == "softmax":
-        scores = module.query(encoded) @ lookup.all_items().T
-        return losses.catalogue_softmax(scores, batch["target"], valid)
+        states, table = module.query(encoded), lookup.all_items()
+        return losses.fused_softmax(states, table, batch["target"], valid)
     candidates = candidate_items(batch)
     scores = module.score(encoded, lookup.items(candidates))
     if settings.recommendation == "bce":

@@ -84,7 +84,7 @@ def fused_softmax(
 def _run_fused(
     states: jax.Array, table: jax.Array, target: jax.Array, valid: jax.Array
 ) -> tuple[jax.Array, tuple[jax.Array, jax.Array]]:
-    rows, width = states.shape
+    rows = states.shape[0]
     weight = valid.astype(jnp.float32) / jnp.maximum(valid.astype(jnp.float32).sum(), 1.0)
     shards = count_shards(rows)
     own = rows // shards

@@ -2,12 +2,13 @@
 
 import json
 
-LCR = [
+WORDS = {}
+WORDS["lcr"] = [
     "--config=lcr_jax/configs/tiny.py", "--config.second.kind=reinforce",
     "--config.second.epochs=1", "--config.second.eval_every_epochs=0.5",
     "--config.second.rollouts=3", "--config.reasoner.steps=1",
 ]  # fmt: skip
-GENSR = [
+WORDS["gensr"] = [
     "--config=gensr_jax/configs/tiny.py", "--config.text.vocabulary=256",
     "--config.train.batch_size=64", "--config.cf.epochs=4", "--config.cf.eval_every_epochs=2",
     "--config.train.log_every_steps=1", "--config.train.checkpoint_every_steps=3",
@@ -15,7 +16,7 @@ GENSR = [
 
 
 # Compiled in a quarter of the time; what comes out of it is slow, which LCR's small steps can bear.
-QUICK = {"JAX_DISABLE_MOST_OPTIMIZATIONS": "1"}
+ENVIRONMENT = {"lcr": {"JAX_DISABLE_MOST_OPTIMIZATIONS": "1"}, "gensr": {}}
 
 
 def read_stage(workdir, stage):

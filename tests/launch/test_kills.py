@@ -14,7 +14,6 @@ import time
 from pathlib import Path
 
 import pytest
-from small_runs import GENSR, LCR, QUICK, read_stage
 
 from launch.soak import compare_runs
 
@@ -40,11 +39,11 @@ class Command:
         _, errors = process.communicate(timeout=600)
         assert process.returncode == 0, errors
 
-    def kill(self, workdir, stage, lines):
-        """Starts the command; kills it when a stage has that many lines of training."""
+    def kill(self, workdir, has_come_far_enough):
+        """Starts the command; kills it when that is true."""
         process = self.start(workdir)
         deadline = time.monotonic() + 600
-        while len(read_stage(workdir, stage)) < lines:
+        while not has_come_far_enough():
             assert process.poll() is None, process.communicate()[1]
             assert time.monotonic() < deadline
             time.sleep(0.005)
@@ -55,22 +54,25 @@ class Command:
 
 
 @pytest.mark.parametrize(
-    ("words", "environment", "kills"),
+    ("method", "kills"),
     [
-        (LCR, QUICK, [("supervised", 8), ("reinforce", 5)]),  # checkpoints every 5 steps
-        (GENSR, {}, [("pretrain_cf", 8), ("tune", 5)]),  # every 3 steps
+        ("lcr", [("supervised", 8), ("reinforce", 5)]),  # checkpoints every 5 steps
+        ("gensr", [("pretrain_cf", 8), ("tune", 5)]),  # every 3 steps
     ],
-    ids=["lcr", "gensr"],
 )
 def test_killed_in_each_stage_it_ends_with_the_same_numbers(
-    words, environment, kills, tiny, tmp_path
+    method, kills, tiny, tmp_path, small_runs
 ):
-    command = Command(words, environment, tiny)
+    command = Command(small_runs.WORDS[method], small_runs.ENVIRONMENT[method], tiny)
     command.finish(tmp_path / "whole")
     for stage, lines in kills:
-        command.kill(tmp_path / "killed", stage, lines)
+        command.kill(
+            tmp_path / "killed",
+            lambda stage=stage, lines=lines: (
+                len(small_runs.read_stage(tmp_path / "killed", stage)) >= lines
+            ),
+        )
     command.finish(tmp_path / "killed")
     assert compare_runs(tmp_path / "whole", tmp_path / "killed") == []
-    stages = dict(kills)
-    logged = {stage: read_stage(tmp_path / "whole", stage) for stage in stages}
-    assert all(len(logged[stage]) > lines for stage, lines in kills)  # each died before its end
+    for stage, lines in kills:  # each died before its end
+        assert len(small_runs.read_stage(tmp_path / "whole", stage)) > lines

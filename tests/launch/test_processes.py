@@ -12,7 +12,6 @@ from pathlib import Path
 import pytest
 import yaml
 from absl import flags
-from small_runs import GENSR, LCR, QUICK, read_stage
 
 from common.errors import InputError
 from launch import main as train_command
@@ -132,8 +131,8 @@ def await_lines(workdir, count, processes):
         time.sleep(0.05)
 
 
-def run_one(data, workdir, mesh, run=SASREC):
-    codes, errors = finish(start(data, workdir, f"--config.mesh={mesh}", devices=2, run=run))
+def run_one(data, workdir, mesh):
+    codes, errors = finish(start(data, workdir, f"--config.mesh={mesh}", devices=2))
     assert codes == [0], errors
     return workdir
 
@@ -169,27 +168,36 @@ def test_two_processes_are_one_run_and_survive_a_signal(tiny, one, tmp_path):
     assert compare_runs(one, tmp_path) == []
 
 
-@pytest.mark.parametrize(
-    ("run", "mesh", "stage"),
-    [((*LCR, "--config.resident=on"), "data:2", "reinforce"), (GENSR, "model:2", "tune")],
-    ids=["lcr", "gensr"],
-)
-def test_both_methods_do_the_same_in_their_last_stage(
-    run, mesh, stage, tiny, tmp_path, monkeypatch
-):
-    for name, value in QUICK.items():
+def test_lcr_and_a_signal_in_its_second_stage(tiny, tmp_path, small_runs, monkeypatch):
+    """Histories are gathered on the devices, those of both processes."""
+    for name, value in small_runs.ENVIRONMENT["lcr"].items():
         monkeypatch.setenv(name, value)
-    one = run_one(tiny, tmp_path / "one", mesh, run)
-    processes = start_two(tiny, tmp_path / "two", f"--config.mesh={mesh}", run=run)
-    while len(read_stage(tmp_path / "two", stage)) < 2:
+    run = (*small_runs.WORDS["lcr"], "--config.resident=on")
+    codes, errors = finish(start(tiny, tmp_path / "one", devices=2, run=run))
+    assert codes == [0], errors
+    processes = start_two(tiny, tmp_path / "two", run=run)
+    while len(small_runs.read_stage(tmp_path / "two", "reinforce")) < 2:
         assert all(process.poll() is None for process in processes), finish(*processes)
         time.sleep(0.05)
     processes[1].send_signal(signal.SIGTERM)
     codes, errors = finish(*processes)
     assert codes == [143, 143], errors
-    codes, errors = finish(*start_two(tiny, tmp_path / "two", f"--config.mesh={mesh}", run=run))
+    codes, errors = finish(*start_two(tiny, tmp_path / "two", run=run))
     assert codes == [0, 0], errors
-    assert compare_runs(one, tmp_path / "two") == []
+    assert compare_runs(tmp_path / "one", tmp_path / "two") == []
+
+
+def test_gensr_with_its_tables_on_both_processes(tiny, tmp_path, small_runs):
+    run = (
+        *small_runs.WORDS["gensr"],
+        "--config.mesh=model:2",
+        "--config.train.probe_every_steps=0",
+    )
+    codes, errors = finish(start(tiny, tmp_path / "one", devices=2, run=run))
+    assert codes == [0], errors
+    codes, errors = finish(*start_two(tiny, tmp_path / "two", run=run))
+    assert codes == [0, 0], errors
+    assert compare_runs(tmp_path / "one", tmp_path / "two") == []
 
 
 @pytest.mark.parametrize("victim", [0, 1])

@@ -38,12 +38,6 @@ def test_sampled_softmax_corrects_for_the_sampling():
     np.testing.assert_allclose(got, expected, rtol=1e-6)
 
 
-def test_catalogue_softmax_leaves_the_padding_item_out():
-    scores = jnp.array([[50.0, 1.0, 2.0, 0.0]])
-    got = losses.catalogue_softmax(scores, jnp.array([2]), jnp.ones(1))
-    np.testing.assert_allclose(got, softmax_loss([1.0, 2.0, 0.0], 1), rtol=1e-6)
-
-
 def contrast(states, items, target, taken, valid, log_popularity=None):
     rows = len(target)
     return losses.contrastive_alignment(

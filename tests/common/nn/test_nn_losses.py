@@ -28,6 +28,13 @@ def plain_softmax(states, table, target, valid):
     return losses.catalogue_softmax(states @ table.T, target, valid)
 
 
+def test_catalogue_softmax_leaves_the_padding_item_out():
+    scores = jnp.array([[50.0, 1.0, 2.0, 0.0]])
+    got = losses.catalogue_softmax(scores, jnp.array([2]), jnp.ones(1))
+    expected = np.log(np.exp([1.0, 2.0, 0.0]).sum()) - 2.0
+    np.testing.assert_allclose(got, expected, rtol=1e-6)
+
+
 @pytest.mark.parametrize("rows", [1, losses.BLOCK + 3])
 def test_fused_softmax_equals_the_plain_one(rows):
     states, table, target, valid = draw_inputs(rows, items=20, width=6)
