@@ -4,7 +4,7 @@
 
 Each subject runs in a process of its own: peaks of memory are its own, and a subject that fails
 is named and leaves the others alone. The small arguments are SMALL of each subject's module.
-Made for less than 10 minutes on 2 quiet CPU cores; docs/performance.md has what was timed.
+It takes about 6 minutes on 2 quiet CPU cores (docs/performance.md).
 """
 
 from __future__ import annotations

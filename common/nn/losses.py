@@ -5,6 +5,8 @@ Shapes: [B] rows  [C] candidates  [I] items  [D] width
 
 from __future__ import annotations
 
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 import optax
@@ -114,11 +116,17 @@ def _run_fused(
         share = mass * (own_weight / total)[:, None]
         return table_grad + share.T @ state, (jnp.log(total) + largest[:, 0], share @ table)
 
+    def run_shard(*blocks: jax.Array) -> Any:
+        return jax.lax.scan(step, jnp.zeros_like(table), blocks)
+
     # Every shard goes through its own rows and adds up its own gradient of the table; the shards
     # are added up once, after that.
-    table_grads, (log_total, state_grad) = jax.vmap(
-        lambda *blocks: jax.lax.scan(step, jnp.zeros_like(table), blocks)
-    )(divide(states), divide(weight))
+    inputs = (divide(states), divide(weight))
+    if shards == 1:  # in a batch of one XLA keeps another array as large as a block's scores
+        found = jax.tree.map(lambda array: array[None], run_shard(*(part[0] for part in inputs)))
+    else:
+        found = jax.vmap(run_shard)(*inputs)
+    table_grads, (log_total, state_grad) = found
     wanted = table[target]
     loss = ((join(log_total) - (states * wanted).sum(axis=1)) * weight).sum()
     state_grad = join(state_grad) - wanted * weight[:, None]
