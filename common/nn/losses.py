@@ -5,8 +5,6 @@ Shapes: [B] rows  [C] candidates  [I] items  [D] width
 
 from __future__ import annotations
 
-from typing import Any
-
 import jax
 import jax.numpy as jnp
 import optax
@@ -75,7 +73,7 @@ def fused_softmax(
 
     states float32 [B, D]; table float32 [I + 1, D], row 0 the padding item; target int32 [B].
     The gradient is made along with the value, block by block: one product less than computing the
-    scores again, and 1.4 times as fast on 2 CPU cores as keeping them (736 rows, 12,101 items).
+    scores again, and on a CPU faster than keeping them (docs/performance.md).
     Beside the gradients it takes at most 2 * 4 * BLOCK_SCORES bytes and a copy of the table.
     Where a mesh is around the call (`jax.sharding.use_abstract_mesh`), each of its devices goes
     through the rows that it has.
@@ -86,23 +84,36 @@ def fused_softmax(
 def _run_fused(
     states: jax.Array, table: jax.Array, target: jax.Array, valid: jax.Array
 ) -> tuple[jax.Array, tuple[jax.Array, jax.Array]]:
-    rows = states.shape[0]
+    rows, width = states.shape
     weight = valid.astype(jnp.float32) / jnp.maximum(valid.astype(jnp.float32).sum(), 1.0)
     shards = count_shards(rows)
-    own = rows // shards
+    if shards == 1:  # in a batch of one XLA would keep another array as large as a block's scores
+        log_total, state_grad, table_grad = _scan_blocks(states, weight, table)
+    else:
+        # Every shard adds up its own gradient of the table; the shards are added up once.
+        log_total, state_grad, table_grads = jax.vmap(_scan_blocks, (0, 0, None))(
+            states.reshape(shards, -1, width), weight.reshape(shards, -1), table
+        )
+        log_total, state_grad = log_total.reshape(rows), state_grad.reshape(rows, width)
+        table_grad = table_grads.sum(axis=0)
+    wanted = table[target]
+    loss = ((log_total - (states * wanted).sum(axis=1)) * weight).sum()
+    state_grad = state_grad - wanted * weight[:, None]
+    table_grad = table_grad.at[target].add(-states * weight[:, None])
+    return loss, (state_grad, table_grad)
+
+
+def _scan_blocks(
+    states: jax.Array, weight: jax.Array, table: jax.Array
+) -> tuple[jax.Array, jax.Array, jax.Array]:
+    """The logsumexp [R] of the scores of rows [R, D], and the gradients of its weighted sum: those
+    of the states [R, D] and of the table."""
+    rows, width = states.shape
     size = choose_block(table.shape[0])
-    blocks = -(-own // size)
-
-    def divide(array: jax.Array) -> jax.Array:
-        array = array.reshape(shards, own, *array.shape[1:])
-        padding = [(0, 0)] * array.ndim
-        padding[1] = (0, blocks * size - own)
-        return jnp.pad(array, padding).reshape(shards, blocks, size, *array.shape[2:])
-
-    def join(array: jax.Array) -> jax.Array:
-        array = array.reshape(shards, blocks * size, *array.shape[3:])[:, :own]
-        return array.reshape(rows, *array.shape[2:])
-
+    blocks = -(-rows // size)
+    padding = (0, blocks * size - rows)
+    blocked = jnp.pad(states, (padding, (0, 0))).reshape(blocks, size, width)
+    weights = jnp.pad(weight, padding).reshape(blocks, size)
     hide_padding_item = jnp.zeros(table.shape[0]).at[0].set(NEGATIVE)
 
     def step(
@@ -116,22 +127,10 @@ def _run_fused(
         share = mass * (own_weight / total)[:, None]
         return table_grad + share.T @ state, (jnp.log(total) + largest[:, 0], share @ table)
 
-    def run_shard(*blocks: jax.Array) -> Any:
-        return jax.lax.scan(step, jnp.zeros_like(table), blocks)
-
-    # Every shard goes through its own rows and adds up its own gradient of the table; the shards
-    # are added up once, after that.
-    inputs = (divide(states), divide(weight))
-    if shards == 1:  # in a batch of one XLA keeps another array as large as a block's scores
-        found = jax.tree.map(lambda array: array[None], run_shard(*(part[0] for part in inputs)))
-    else:
-        found = jax.vmap(run_shard)(*inputs)
-    table_grads, (log_total, state_grad) = found
-    wanted = table[target]
-    loss = ((join(log_total) - (states * wanted).sum(axis=1)) * weight).sum()
-    state_grad = join(state_grad) - wanted * weight[:, None]
-    table_grad = table_grads.sum(axis=0).at[target].add(-states * weight[:, None])
-    return loss, (state_grad, table_grad)
+    table_grad, (log_total, state_grad) = jax.lax.scan(
+        step, jnp.zeros_like(table), (blocked, weights)
+    )
+    return log_total.reshape(-1)[:rows], state_grad.reshape(-1, width)[:rows], table_grad
 
 
 def count_shards(rows: int) -> int:

@@ -58,6 +58,24 @@ def test_key_depends_on_the_step_and_is_not_carried(ready):
     assert float(first["loss"]) != float(second["loss"])
 
 
+def test_a_loss_can_ask_for_the_mesh(ready):
+    """The fused softmax does: its devices share the rows."""
+    stage, mesh, state, constants, batch, key, _ = ready
+    seen = []
+
+    def loss(*inputs):
+        seen.append(dict(jax.sharding.get_abstract_mesh().shape))
+        return stage.loss(*inputs)
+
+    step = make_step(
+        stage._replace(loss=loss), make_updater(stage, state.params, 24), mesh, state, parts=2
+    )
+    batch = {name: array[:6] for name, array in batch.items()}
+    step(state, constants, batch, key, jnp.float32(1.0))
+    assert seen
+    assert all(shape == {"data": 1, "model": 1} for shape in seen)
+
+
 def test_state_is_donated_and_steps_compile_once(ready):
     stage, mesh, state, constants, batch, key, _ = ready
     traced = chex.assert_max_traces(stage.loss, n=1)
