@@ -24,7 +24,7 @@ def timeline():
 def make_mesh(platform, limit):
     stats = limit and {"bytes_limit": limit}
     device = SimpleNamespace(platform=platform, memory_stats=lambda: stats)
-    return SimpleNamespace(devices=np.array([[device]]))
+    return SimpleNamespace(local_devices=[device])
 
 
 SIZE = 4 * (2 * 1000 + 2 * 500 + 5 * 501)  # bytes
