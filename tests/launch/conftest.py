@@ -20,6 +20,9 @@ from launch.command import run_command
 ROOT = Path(__file__).resolve().parents[2]
 TINY = ROOT / "lcr_jax/configs/tiny.py"
 GENSR = ROOT / "gensr_jax/configs/tiny.py"
+QUICK = {"xla_backend_optimization_level": 0}  # of the compiler
+if jax.__version_info__ < (0, 11):  # gone since then
+    QUICK["xla_cpu_use_fusion_emitters"] = False
 
 
 class Outcome(NamedTuple):
@@ -123,26 +126,16 @@ def run(tiny, capsys):
 @pytest.fixture
 def quick_compiler(monkeypatch):
     """Compiles in a quarter of the time; what it makes is slower, and small here."""
-    compile_fully = jax.stages.Lowered.compile
-    quick: dict[str, object] = {"xla_backend_optimization_level": 0}
-
-    def compile_quickly(lowered):
-        try:
-            more = quick | {"xla_cpu_use_fusion_emitters": False}
-            return compile_fully(lowered, compiler_options=more)
-        except jax.errors.JaxRuntimeError:  # another XLA, without this option
-            return compile_fully(lowered, compiler_options=quick)
-
-    monkeypatch.setattr(jax.stages.Lowered, "compile", compile_quickly)
+    quick = functools.partial(jax.stages.Lowered.compile, compiler_options=QUICK)
+    monkeypatch.setattr(jax.stages.Lowered, "compile", lambda lowered: quick(lowered))
 
 
 @pytest.fixture
 def quick_jit(monkeypatch):
     """As `quick_compiler`, for what the trainer and the evaluator compile by `jax.jit`."""
-    quick = {"xla_backend_optimization_level": 0, "xla_cpu_use_fusion_emitters": False}
     # Their own jits alone: one inside another takes no options.
     ours = SimpleNamespace(
-        **vars(jax) | {"jit": functools.partial(jax.jit, compiler_options=quick)}
+        **vars(jax) | {"jit": functools.partial(jax.jit, compiler_options=QUICK)}
     )
     for module in ("common.training.step", "common.ranking.protocols"):
         monkeypatch.setattr(f"{module}.jax", ours)
