@@ -2,19 +2,18 @@
 
 import json
 
-WORDS = {}
-WORDS["lcr"] = [
-    "--config=lcr_jax/configs/tiny.py", "--config.second.kind=reinforce",
-    "--config.second.epochs=1", "--config.second.eval_every_epochs=0.5",
-    "--config.second.rollouts=3", "--config.reasoner.steps=1",
-]  # fmt: skip
-WORDS["gensr"] = [
-    "--config=gensr_jax/configs/tiny.py", "--config.text.vocabulary=256",
-    "--config.train.batch_size=64", "--config.cf.epochs=4", "--config.cf.eval_every_epochs=2",
-    "--config.train.log_every_steps=1", "--config.train.checkpoint_every_steps=3",
-]  # fmt: skip
-
-
+WORDS = {
+    "lcr": [
+        "--config=lcr_jax/configs/tiny.py", "--config.second.kind=reinforce",
+        "--config.second.epochs=1", "--config.second.eval_every_epochs=0.5",
+        "--config.second.rollouts=3", "--config.reasoner.steps=1",
+    ],
+    "gensr": [
+        "--config=gensr_jax/configs/tiny.py", "--config.text.vocabulary=256",
+        "--config.train.batch_size=64", "--config.cf.epochs=4", "--config.cf.eval_every_epochs=2",
+        "--config.train.log_every_steps=1", "--config.train.checkpoint_every_steps=3",
+    ],
+}  # fmt: skip
 # Compiled in a quarter of the time; what comes out of it is slow, which LCR's small steps can bear.
 ENVIRONMENT = {"lcr": {"JAX_DISABLE_MOST_OPTIMIZATIONS": "1"}, "gensr": {}}
 

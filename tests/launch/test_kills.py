@@ -11,6 +11,7 @@ import signal
 import subprocess
 import sys
 import time
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -39,11 +40,11 @@ class Command:
         _, errors = process.communicate(timeout=600)
         assert process.returncode == 0, errors
 
-    def kill(self, workdir, has_come_far_enough):
-        """Starts the command; kills it when that is true."""
+    def kill(self, workdir, read_steps, count):
+        """Starts the command; kills it when as many steps can be read."""
         process = self.start(workdir)
         deadline = time.monotonic() + 600
-        while not has_come_far_enough():
+        while len(read_steps()) < count:
             assert process.poll() is None, process.communicate()[1]
             assert time.monotonic() < deadline
             time.sleep(0.005)
@@ -66,12 +67,8 @@ def test_killed_in_each_stage_it_ends_with_the_same_numbers(
     command = Command(small_runs.WORDS[method], small_runs.ENVIRONMENT[method], tiny)
     command.finish(tmp_path / "whole")
     for stage, lines in kills:
-        command.kill(
-            tmp_path / "killed",
-            lambda stage=stage, lines=lines: (
-                len(small_runs.read_stage(tmp_path / "killed", stage)) >= lines
-            ),
-        )
+        read_steps = partial(small_runs.read_stage, tmp_path / "killed", stage)
+        command.kill(tmp_path / "killed", read_steps, lines)
     command.finish(tmp_path / "killed")
     assert compare_runs(tmp_path / "whole", tmp_path / "killed") == []
     for stage, lines in kills:  # each died before its end
