@@ -5,6 +5,7 @@ python split_gradients.py DATASET OUT.npz
 
 from __future__ import annotations
 
+import re
 import sys
 from pathlib import Path
 from typing import Any
@@ -19,7 +20,7 @@ from common.data.folder import load_dataset
 from common.data.timeline import Timeline, build_timeline
 from common.training.mesh import MODEL, full_sharding, put_batch, read_mesh, row_sharding
 from common.training.optimizers import map_named, name_leaves
-from common.training.sharding import find_shardings, pad_task
+from common.training.sharding import find_shardings, find_spec, pad_task
 from common.training.step import init_params, place_key, prepare_constants
 from common.training.task import Task
 from launch.config import load_config
@@ -48,7 +49,8 @@ def start(method: str, dataset: Dataset, timeline: Timeline) -> tuple[Task, Any,
 def differentiate(
     task: Task, params: Any, constants: Any, mesh: Mesh, dataset: Dataset, timeline: Timeline
 ) -> dict[str, np.ndarray]:
-    """{"STAGE/loss": its loss, "STAGE/PARAMETER": its gradient, without padded rows}."""
+    """{"STAGE/loss": its loss, "STAGE/PARAMETER": its gradient, without padded rows,
+    "STAGE|gathered": see `list_gathered`}."""
     task = pad_task(task, mesh, take_batch(task, dataset, timeline))
     parts, full, found = mesh.shape[MODEL], full_sharding(mesh), {}
 
@@ -76,7 +78,10 @@ def differentiate(
             compiler_options=QUICK,
         )
         batch = put_batch(mesh, source[0])
-        (loss, _), grads = run(params, own, batch, place_key(1, "step", mesh))
+        inputs = (params, own, batch, place_key(1, "step", mesh))
+        compiled = run.lower(*inputs).compile()
+        found[f"{stage.name}|gathered"] = np.array(list_gathered(compiled.as_text(), params))
+        (loss, _), grads = compiled(*inputs)
         found[f"{stage.name}/loss"] = np.asarray(loss)
         for name, leaf in name_leaves(grads):
             array = np.atleast_1d(leaf)
@@ -84,6 +89,18 @@ def differentiate(
             assert not np.any(array[rows:]), name  # of a row that was added
             found[f"{stage.name}/{name}"] = array[:rows]
     return found
+
+
+def list_gathered(program: str, params: Any) -> list[str]:
+    """Shapes, as text, that a compiled program gathers on every device and that are a table's."""
+    tables = {
+        ",".join(map(str, leaf.shape))
+        for name, leaf in name_leaves(params)
+        if MODEL in find_spec(name, leaf.ndim)
+    }
+    gathered = re.findall(r"= [^=]*? all-gather\(", program)
+    shapes = {shape for line in gathered for shape in re.findall(r"\[([\d,]+)\]", line)}
+    return sorted(tables & shapes)
 
 
 def main() -> None:

@@ -43,3 +43,11 @@ def test_a_mesh_of_both_axes_has_the_gradients_of_one_device(gradients, method, 
         # A bias of keys shifts all logits alike: its gradient is zero but for rounding.
         allowed = 1e-5 * np.linalg.norm(array) + 1e-8 * whole
         assert np.linalg.norm(split[name] - array) <= allowed, name
+
+
+@pytest.mark.parametrize(
+    ("method", "stage"), [("lcr", "supervised"), ("lcr", "reinforce"), ("gensr", "tune")]
+)
+def test_no_device_gathers_a_table(gradients, method, stage):
+    """Or a table would have to fit on each."""
+    assert gradients[f"{method}|data:4,model:2|{stage}|gathered"].tolist() == []
