@@ -126,8 +126,8 @@ def run(tiny, capsys):
 @pytest.fixture
 def quick_compiler(monkeypatch):
     """Compiles in a quarter of the time; what it makes is slower, and small here."""
-    quick = functools.partial(jax.stages.Lowered.compile, compiler_options=QUICK)
-    monkeypatch.setattr(jax.stages.Lowered, "compile", lambda lowered: quick(lowered))
+    quick = functools.partialmethod(jax.stages.Lowered.compile, compiler_options=QUICK)
+    monkeypatch.setattr(jax.stages.Lowered, "compile", quick)
 
 
 @pytest.fixture

@@ -61,6 +61,8 @@ def differentiate(
     params = map_named(add_rows, params)
     places = find_shardings(params, mesh)
     params = jax.device_put(params, places)
+    copies = jax.jit(lambda same: same, out_shardings=full).lower(params).compile()
+    assert parts == 1 or list_gathered(copies.as_text(), params)  # it can find what it looks for
     for stage in task.stages:
         source = training_source(dataset, timeline, stage.view, stage.batch_size, 0, 1)
         own = prepare_constants(stage, params, jax.device_put(constants, full), mesh)
