@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from common.data.dataset import Dataset
-from common.data.events import PARTS, TASKS, RecEvents, SearchEvents
+from common.data.events import PARTS, TASKS, RecEvents, make_searches
 from common.data.view import View
 
 MEAN_REC, MEAN_SEARCH = 20, 10  # before the cut to the history's length
@@ -24,9 +24,7 @@ def draw_dataset(rng: np.random.Generator, items: int, queries: int) -> Dataset:
     zeros = np.zeros(count, np.int32)
     rec = RecEvents(zeros, np.arange(count), zeros, targets, np.ones(count, np.uint8))
     none = np.zeros(0, np.int32)
-    search = SearchEvents(
-        none, np.zeros(0, np.int64), none, none, np.zeros(1, np.int64), none, none
-    )
+    search = make_searches(none, np.zeros(0, np.int64), none, none, np.zeros(1, np.int64), none)
     words = rng.integers(1, TOKENS + 1, (queries + 1, WORDS), dtype=np.int32)
     words[np.arange(WORDS) >= rng.integers(1, WORDS + 1, (queries + 1, 1))] = 0
     categories = rng.integers(0, CATEGORIES + 1, (items + 1, 4), dtype=np.int32)

@@ -9,13 +9,14 @@ from __future__ import annotations
 import contextlib
 from typing import NamedTuple
 
+import numpy as np
 import pyarrow.parquet as pq
 
-from common.data.audit_faults import Fault, Figure, make_fault, read_log
+from common.data.audit_faults import Fault, Figure, Log, make_fault, read_log
 from common.data.audit_histories import check_histories
 from common.data.audit_lists import Lists, check_lists
 from common.data.audit_splits import check_copies, check_cuts, check_rows, describe_split
-from common.data.checks import check_tables
+from common.data.checks import check_tables, find_early_clicks
 from common.data.dataset import CandidateList, Dataset
 from common.data.events import PARTS, TASKS
 from common.data.hashing import array_sha256
@@ -43,6 +44,7 @@ def audit_dataset(dataset: Dataset) -> AuditReport:
     changed = _check_files(dataset)
     log = read_log(dataset)
     faults, rows = check_rows(log)
+    faults += _check_clicks(log)
     figures = [
         ("sha256", dataset.sha256),
         ("vocabulary", f"{dataset.n_users:,} users, {dataset.n_items:,} items, "
@@ -88,6 +90,13 @@ def _check_files(dataset: Dataset) -> list[Fault]:
             changed.append(f"split/{dataset.split}/{name}.npy")
     what = "sha256 is not the one in dataset.json"
     return [fault for file in changed for fault in make_fault("F15", file, what, 1, [])]
+
+
+def _check_clicks(log: Log) -> list[Fault]:
+    """F07: a click that came before its search cannot be."""
+    early = find_early_clicks(log.dataset.search)
+    named = (log.describe("search", int(row)) for row in np.flatnonzero(early))
+    return make_fault("F07", "search", "a click came before its search", int(early.sum()), named)
 
 
 def _load_lists(dataset: Dataset) -> tuple[dict[tuple[str, str], Lists], list[Fault]]:

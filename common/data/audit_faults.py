@@ -1,6 +1,6 @@
 """What an audit says: a fault names the check, the table and the rows; a figure is one line.
 
-Shapes: [R] rows of rec.parquet  [S] rows of search.parquet
+Shapes: [R] rows of rec.parquet  [S] rows of search.parquet  [X] clicks of all searches
 """
 
 from __future__ import annotations
@@ -11,7 +11,6 @@ from typing import NamedTuple
 import numpy as np
 
 from common.data.dataset import Dataset
-from common.data.events import TASKS
 from common.data.keys import rank_keys
 
 EXAMPLES = 3  # rows that a fault names; the rest is counted
@@ -35,6 +34,7 @@ class Log(NamedTuple):
 
     dataset: Dataset
     keys: dict[str, np.ndarray]  # task -> int64 [R] or [S]; equal = same user and instant
+    clicks: np.ndarray  # int64 [X], the key of each click of a search
 
     def describe(self, task: str, row: int) -> str:
         """A table row in words: "rec row 7 (user 3, item 5, ts_ms 100, seq 0)"."""
@@ -49,13 +49,14 @@ class Log(NamedTuple):
 
 
 def read_log(dataset: Dataset) -> Log:
-    """Ranks every row of both tables by (user, key), exposures too."""
-    tables = [dataset.events(task) for task in TASKS]
-    user, ts, seq = (
-        np.concatenate([getattr(table, name) for table in tables]) for name in ("user", "ts", "seq")
-    )
-    rec, search = np.split(rank_keys(user, ts, seq, dataset.history_order), [len(tables[0].user)])
-    return Log(dataset, {"rec": rec, "search": search})
+    """Ranks every row of both tables, exposures too, and every click by (user, key)."""
+    rec, search = dataset.rec, dataset.search
+    user = np.concatenate([rec.user, search.user, search.user[search.click_search]])
+    ts = np.concatenate([rec.ts, search.ts, search.click_ts])
+    seq = np.concatenate([rec.seq, search.seq, search.click_seq])
+    keys = rank_keys(user, ts, seq, dataset.history_order)
+    in_rec, in_search, clicks = np.split(keys, np.cumsum([len(rec.user), len(search.user)]))
+    return Log(dataset, {"rec": in_rec, "search": in_search}, clicks)
 
 
 def make_fault(

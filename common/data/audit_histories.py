@@ -5,11 +5,17 @@ stored: `history/<split>/{rec,search}_{valid,test}.npz` in the dataset folder, w
 `offsets` int64 [n + 1], `rec_row` and `search_row` int64 [E]. Row i of the split part has the
 events offsets[i]:offsets[i + 1]; each is a row number in one table, and -1 in the other array.
 
-Strictness is taken from the raw tables, event by event, whatever the timeline believes. A target
-that its user truly took before may stand in its history, unless the manifest says
-`"no_repeats": true`.
+Strictness is taken from the raw tables, event by event and click by click, whatever the timeline
+believes. A target that its user truly took before may stand in its history, unless the manifest
+says `"no_repeats": true`.
 
-Shapes: [n] targets of a split part  [E] events of all their histories
+An echo is a target that its history knows through a click of the target's own time or later: a
+shop logs one click in the search (10:00) and as an interaction (10:01), and a pipeline that gives
+the search all its clicks at 10:00 is told the answer. The timeline shows a click strictly after
+its own time, so its histories have no echo; stored ones have every click of a search, as the
+pipelines that store them do.
+
+Shapes: [n] targets of a split part  [E] events of all their histories  [k] items that they show
 """
 
 from __future__ import annotations
@@ -22,7 +28,6 @@ import numpy as np
 
 from common.data.audit_faults import EXAMPLES, Fault, Figure, Log, make_fault, percent
 from common.data.events import PARTS, TASKS
-from common.data.negatives import row_items
 from common.data.timeline import Timeline, build_timeline, expand_ranges
 from common.errors import InputError
 
@@ -36,10 +41,27 @@ class _Pairs(NamedTuple):
     row: np.ndarray  # int64, row number of the event in its table
 
 
+class _Known(NamedTuple):
+    """Items that the histories of some targets show."""
+
+    owner: np.ndarray  # int64 [k], which target
+    item: np.ndarray  # int32 [k]
+    is_click: np.ndarray  # bool [k], through a click of a search
+    event: np.ndarray  # int64 [k], key of the rec event or of the search
+    moment: np.ndarray  # int64 [k], key of the rec event or of the click
+
+
+class _Chunk(NamedTuple):
+    """What some histories hold."""
+
+    pairs: dict[str, _Pairs]  # service -> events
+    known: _Known
+
+
 def check_histories(
     log: Log, rows: Mapping[tuple[str, str], np.ndarray]
 ) -> tuple[list[Fault], list[Figure]]:
-    """F09 and F10, for every part of both tasks; the figures tell lengths and repeats.
+    """F09, F10 and F16, for every part of both tasks; the figures tell lengths and repeats.
 
     rows: (task, part) -> row numbers of positives
     Raises InputError for a stored history file that does not fit the split.
@@ -66,15 +88,15 @@ def check_histories(
                     )
                 )
                 lengths = np.diff(offsets)
-                chunks = _cut_stored(offsets, events)
+                chunks = _cut_stored(log, offsets, events)
             else:
-                chunks = _cut_timeline(timeline, task, targets, lengths)
+                chunks = _cut_timeline(log, timeline, task, targets, lengths)
             tally = _Tally(log, task, targets)
-            for pairs in chunks:
-                tally.add(pairs)
+            for chunk in chunks:
+                tally.add(chunk)
             faults += tally.faults(where)
-            repeats = f"; true repeats {percent(tally.has_early)}"
-            figures.append((f"{where} histories", _describe_lengths(lengths) + repeats))
+            figures.append((f"{where} histories", _describe_lengths(lengths)))
+            figures.append((f"{where} targets", tally.describe_repeats()))
     return faults, figures
 
 
@@ -86,12 +108,14 @@ class _Tally:
         # Per target: a history event that is not earlier; the target's item in an event that is
         # earlier (a true repeat); the item in an event that is not.
         self.is_late, self.has_early, self.has_late = np.zeros((3, len(targets)), bool)
+        # The item in a rec event that is earlier; in a click that is not, of an earlier search.
+        self.is_taken, self.is_echo = np.zeros((2, len(targets)), bool)
         self._late_events: list[str] = []
 
-    def add(self, pairs: Mapping[str, _Pairs]) -> None:
-        """Looks at some events; pairs: service -> its events."""
+    def add(self, chunk: _Chunk) -> None:
+        """Looks at some histories."""
         log, events = self._log, self._log.dataset.events(self._task)
-        for service, (owner, row) in pairs.items():
+        for service, (owner, row) in chunk.pairs.items():
             table, target = log.dataset.events(service), self._targets[owner]
             # Keys of different users do not compare, so the user is part of the question.
             late = table.user[row] != events.user[target]
@@ -102,48 +126,95 @@ class _Tally:
                     f"{log.describe(self._task, int(target[i]))} has "
                     f"{log.describe(service, int(row[i]))} in its history"
                 )
-            entry, items = row_items(table, row)
-            entry = entry[items == events.target[target[entry]]]
-            self.has_late[owner[entry[late[entry]]]] = True
-            self.has_early[owner[entry[~late[entry]]]] = True
+        known = chunk.known
+        target = self._targets[known.owner]
+        known = _Known(*[column[known.item == events.target[target]] for column in known])
+        key = log.keys[self._task][self._targets[known.owner]]
+        early, late = known.moment < key, known.event >= key
+        self.has_early[known.owner[early]] = True
+        self.is_taken[known.owner[early & ~known.is_click]] = True
+        self.has_late[known.owner[late]] = True
+        self.is_echo[known.owner[~early & ~late]] = True
 
     def faults(self, where: str) -> list[Fault]:
-        """F09 and F10 of all that was added."""
+        """F09, F10 and F16 of all that was added."""
         own = self.has_late & ~self.has_early
         if self._log.dataset.manifest.get("no_repeats"):
             own = self.has_late | self.has_early
-        named = (self._log.describe(self._task, int(row)) for row in self._targets[own])
+        echo = self.is_echo & ~self.has_early & ~own
         late = "history has an event that is not strictly earlier"
         repeat = "target stands in its own history and is no repeat"
+        told = "target is known to its history only through a click not strictly earlier (an echo)"
         return [
             *make_fault("F10", where, late, int(self.is_late.sum()), self._late_events),
-            *make_fault("F09", where, repeat, int(own.sum()), named),
+            *make_fault("F09", where, repeat, int(own.sum()), self._name(own)),
+            *make_fault("F16", where, told, int(echo.sum()), self._name(echo)),
         ]
+
+    def describe_repeats(self) -> str:
+        """How many targets their histories know already, and through what."""
+        clicked = self.has_early & ~self.is_taken
+        return (
+            f"true repeats {percent(self.has_early)}: {int(self.is_taken.sum()):,} taken before, "
+            f"{int(clicked.sum()):,} only clicked in a search before"
+        )
+
+    def _name(self, chosen: np.ndarray) -> Iterator[str]:
+        return (self._log.describe(self._task, int(row)) for row in self._targets[chosen])
 
 
 def _cut_timeline(
-    timeline: Timeline, task: str, targets: np.ndarray, lengths: np.ndarray
-) -> Iterator[dict[str, _Pairs]]:
+    log: Log, timeline: Timeline, task: str, targets: np.ndarray, lengths: np.ndarray
+) -> Iterator[_Chunk]:
     """The timeline's histories of targets, about `_CHUNK` events at a time."""
     for first, last in _cut_ranges(lengths):
-        rec_end, search_end, rec_start, search_start = timeline.ends(task, targets[first:last])
+        some = targets[first:last]
+        rec_end, search_end, rec_start, search_start = timeline.ends(task, some)
         owner = np.arange(first, last)
         recs, searches = rec_end - rec_start, search_end - search_start
-        yield {
+        pairs = {
             "rec": _Pairs(np.repeat(owner, recs), timeline.rec_row[expand_ranges(rec_start, recs)]),
             "search": _Pairs(np.repeat(owner, searches), expand_ranges(search_start, searches)),
         }
+        known = timeline.known_items(task, some)
+        rec = timeline.rec_row[known.place[~known.is_click]]
+        yield _Chunk(pairs, _date(log, known.owner + first, known.is_click, rec,
+                                  known.place[known.is_click]))  # fmt: skip
 
 
 def _cut_stored(
-    offsets: np.ndarray, events: Mapping[str, np.ndarray]
-) -> Iterator[dict[str, _Pairs]]:
-    """The stored histories, about `_CHUNK` events at a time."""
-    lengths = np.diff(offsets)
+    log: Log, offsets: np.ndarray, events: Mapping[str, np.ndarray]
+) -> Iterator[_Chunk]:
+    """The stored histories, about `_CHUNK` events at a time, with every click of their searches."""
+    lengths, off = np.diff(offsets), log.dataset.search.click_off
     for first, last in _cut_ranges(lengths):
         owner = np.repeat(np.arange(first, last), lengths[first:last])
         some = {task: row[offsets[first] : offsets[last]] for task, row in events.items()}
-        yield {task: _Pairs(owner[row >= 0], row[row >= 0]) for task, row in some.items()}
+        pairs = {task: _Pairs(owner[row >= 0], row[row >= 0]) for task, row in some.items()}
+        bought, searched = pairs["rec"], pairs["search"]
+        sizes = off[searched.row + 1] - off[searched.row]
+        owners = np.append(bought.owner, np.repeat(searched.owner, sizes))
+        is_click = np.arange(len(owners)) >= len(bought.owner)
+        clicks = expand_ranges(off[searched.row], sizes)
+        yield _Chunk(pairs, _date(log, owners, is_click, bought.row, clicks))
+
+
+def _date(
+    log: Log, owner: np.ndarray, is_click: np.ndarray, rec: np.ndarray, click: np.ndarray
+) -> _Known:
+    """Items with the keys of their events and of their own moments, from the raw tables.
+
+    owner: int64 [k]; is_click: bool [k]; rec: rows of the rec events among them; click: which of
+    all clicks the others are
+    """
+    search = log.dataset.search
+    item = np.empty(len(owner), np.int32)
+    event, moment = np.empty((2, len(owner)), np.int64)
+    item[~is_click], item[is_click] = log.dataset.rec.item[rec], search.click_item[click]
+    event[~is_click] = moment[~is_click] = log.keys["rec"][rec]
+    event[is_click] = log.keys["search"][search.click_search[click]]
+    moment[is_click] = log.clicks[click]
+    return _Known(owner, item, is_click, event, moment)
 
 
 def _cut_ranges(lengths: np.ndarray) -> Iterator[tuple[int, int]]:

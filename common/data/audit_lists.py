@@ -140,8 +140,7 @@ def _find_first_times(log: Log) -> np.ndarray:
     never = np.iinfo(np.int64).max
     first = np.full(data.n_items + 1, never)
     np.minimum.at(first, data.rec.item, data.rec.ts)
-    clicked_at = np.repeat(data.search.ts, np.diff(data.search.click_off))
-    np.minimum.at(first, data.search.click_item, clicked_at)
+    np.minimum.at(first, data.search.click_item, data.search.click_ts)
     first[first == never] = 0
     file = data.path / "items.parquet"
     if file.is_file() and "created_ms" in pq.read_schema(file).names:

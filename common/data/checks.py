@@ -1,7 +1,8 @@
 """Checks of a dataset folder, with the ids of the audit's report. The first fault stops.
 
 F03 id out of range   F04 id not in its vocabulary   F05 repeated key   F06 lists not parallel
-F07 events not sorted   F08 split rows overlap, are out of range or missing
+F07 events not sorted, or a click before its search
+F08 split rows overlap, are out of range or missing
 F11 broken candidate list   F12 parts of a user overlap in time   F15 file is not what was stored
 """
 
@@ -184,6 +185,19 @@ def _check_parallel(search: pa.Table) -> None:
     for one, other in (("shown_kind", "shown"), ("clicks", "shown"), ("click_ts", "clicked")):
         bad = (lengths[one] != lengths[other]) & (lengths[one] >= 0)
         _stop_at(bad, "search", one, "F06", f"has not the length of {other}")
+
+
+def check_clicks(search: SearchEvents) -> None:
+    """No click comes before its search. Raises InputError naming the row (F07)."""
+    early = find_early_clicks(search)
+    _stop_at(early, "search", "click_ts", "F07", "has a click before its search")
+
+
+def find_early_clicks(search: SearchEvents) -> np.ndarray:
+    """bool [S]: searches with a click that came before them."""
+    early = np.zeros(len(search.user), bool)
+    early[search.click_search[search.click_ts < search.ts[search.click_search]]] = True
+    return early
 
 
 def _check_sorted(name: str, table: pa.Table) -> None:

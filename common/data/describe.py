@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from common.data.click_times import describe_click_times
 from common.data.dataset import Dataset
 from common.data.events import PARTS, TASKS
 from common.data.timeline import build_timeline
@@ -30,6 +31,7 @@ def describe_dataset(manifest: Mapping[str, Any]) -> list[str]:
         "tied with another of their user",
         f"history       order {manifest['history_order']}",
     ]
+    lines += [f"clicks        {line}" for line in describe_click_times(manifest["click_times"])]
     lines += [f"note          {note}" for note in manifest["notes"]]
     for name, filtered in manifest["filters"].items():
         if not isinstance(filtered, Mapping):

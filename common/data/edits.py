@@ -35,7 +35,8 @@ class SearchPool(NamedTuple):
 
 def pool_searches(timeline: Timeline, clicks: int) -> SearchPool:
     """The searches of all users, with their first `clicks` clicked items (P)."""
-    return SearchPool(timeline.search_off, timeline.search_query, pad_clicks(timeline, clicks)[1:])
+    items = pad_clicks(timeline, timeline.search_click_item, clicks)[1:]
+    return SearchPool(timeline.search_off, timeline.search_query, items)
 
 
 def inject_searches(

@@ -51,6 +51,7 @@ def tabulate_search(
     off: np.ndarray,
     shown: np.ndarray,
     is_clicked: np.ndarray,
+    click_ts: np.ndarray,
     *,
     source: str,
     synthetic: bool,
@@ -60,6 +61,7 @@ def tabulate_search(
     off:        int [S + 1]; search s showed the items shown[off[s]:off[s + 1]]
     shown:      int32 [X]
     is_clicked: bool [X]
+    click_ts:   int64, ms UTC, of each clicked item, in the order of `shown[is_clicked]`
     source:     where searches come from, e.g. "user"
     synthetic:  the queries were made up from the clicked items
     """
@@ -82,6 +84,7 @@ def tabulate_search(
             "shown_kind": lists(off, np.zeros(len(shown), np.uint8)),
             "clicks": lists(off, is_clicked.astype(np.uint16)),
             "clicked": lists(clicked_off, shown[is_clicked].astype(np.int32)),
+            "click_ts": lists(clicked_off, click_ts.astype(np.int64)),
             "synthetic_query": np.full(n, synthetic),
         }
     )

@@ -1,5 +1,8 @@
 """The two event tables as arrays, in table order: what splits, timelines and audits work on.
 
+A search and its clicks are moments of their own: the user searches, reads, and clicks a minute
+later. So every click has a time, and a history shows it only after that.
+
 Shapes: [R] rows of rec.parquet  [S] rows of search.parquet  [X] clicks of all searches
 """
 
@@ -34,17 +37,67 @@ class RecEvents(NamedTuple):
 
 
 class SearchEvents(NamedTuple):
-    """Searches, sorted by (user, ts_ms, seq). Row number = index."""
+    """Searches, sorted by (user, ts_ms, seq). Row number = index. Made by `make_searches`."""
 
     user: np.ndarray  # int32 [S]
     ts: np.ndarray  # int64 [S], milliseconds UTC
     seq: np.ndarray  # int32 [S]
     query: np.ndarray  # int32 [S]
     click_off: np.ndarray  # int64 [S + 1]; clicks of search s are click_item[off[s]:off[s + 1]]
-    click_item: np.ndarray  # int32 [X]
+    click_item: np.ndarray  # int32 [X], of a search the earliest click first
+    click_ts: np.ndarray  # int64 [X], milliseconds UTC, never before the search's own ts
     target: np.ndarray  # int32 [S]: first clicked item; 0 where nothing was clicked
 
     @property
     def positive(self) -> np.ndarray:
         """bool [S]: searches with a click, which may be targets. All searches are history."""
         return self.target != 0
+
+    @property
+    def click_search(self) -> np.ndarray:
+        """int64 [X]: the search of each click."""
+        return np.repeat(np.arange(len(self.user)), np.diff(self.click_off))
+
+    @property
+    def click_seq(self) -> np.ndarray:
+        """int64 [X]: the order of each click inside its instant, as `seq` is for events.
+
+        A click at the search's own time has the search's place; a later one comes after every
+        event of its instant, because the log does not say where it stands among them.
+        """
+        search = self.click_search
+        return np.where(self.click_ts == self.ts[search], self.seq[search], LAST)
+
+    def last_clicks(self) -> tuple[np.ndarray, np.ndarray]:
+        """ts int64 [S] and seq [S] of the moment that each search is over: its last click, or
+        itself where nothing was clicked."""
+        ts, seq = self.ts.copy(), self.seq.astype(np.int64)
+        clicked = np.flatnonzero(np.diff(self.click_off))
+        last = self.click_off[clicked + 1] - 1
+        ts[clicked], seq[clicked] = self.click_ts[last], self.click_seq[last]
+        return ts, seq
+
+
+LAST = np.iinfo(np.int32).max  # after every `seq`
+
+
+def make_searches(
+    user: np.ndarray, ts: np.ndarray, seq: np.ndarray, query: np.ndarray,
+    click_off: np.ndarray, click_item: np.ndarray, click_ts: np.ndarray | None = None,
+) -> SearchEvents:  # fmt: skip
+    """Searches with their clicks in order of time, those of one time in the order given.
+
+    user, ts, seq, query: [S]; click_off: [S + 1]; click_item, click_ts: [X], search by search
+    click_ts: None = every click at its search's own time, as pseudo-searches have them
+    """
+    owner = np.repeat(np.arange(len(user)), np.diff(click_off))
+    if click_ts is None:
+        click_ts = ts[owner]
+    late = np.flatnonzero((np.diff(owner) == 0) & (np.diff(click_ts) < 0))
+    if len(late):  # most logs have their clicks in order
+        order = np.lexsort((click_ts, owner))
+        click_item, click_ts = click_item[order], click_ts[order]
+    target = np.zeros(len(user), np.int32)
+    clicked = np.flatnonzero(np.diff(click_off))
+    target[clicked] = click_item[click_off[clicked]]
+    return SearchEvents(user, ts, seq, query, click_off, click_item, click_ts, target)

@@ -25,7 +25,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from common.data.checks import check_split, check_tables, count_warnings
+from common.data.checks import check_clicks, check_split, check_tables, count_warnings
+from common.data.click_times import describe_delays
 from common.data.event_tables import share_ties
 from common.data.events import PARTS, TASKS, RecEvents, SearchEvents
 from common.data.hashing import array_sha256
@@ -148,6 +149,7 @@ def _fill_folder(
     _check_not_empty(tables)
     check_tables(tables)
     rec, search = make_rec_events(tables["rec"]), make_search_events(tables["search"])
+    check_clicks(search)
     tie_share = _tie_share(rec, search)
     say("writing tables")
     entries = {}
@@ -180,6 +182,7 @@ def _fill_folder(
         "vocab": {name: tables[name].num_rows for name in VOCABULARIES},
         "filters": meta["filters"],
         "pseudo_query": meta["pseudo_query"],
+        "click_times": {**meta.get("click_times", {}), "delays_s": describe_delays(search)},
         "seeds": {"lists": settings.seed},
         "notes": notes,
         "checks": {"passed": _CHECKS, "warnings": count_warnings(tables, tie_share)},

@@ -28,6 +28,7 @@ class Columns(NamedTuple):
     search_query: Any  # int32 [S]
     search_past_rec: Any  # [S], first rec event of the user with key > this search's key
     click: Any  # int32 [S + 1, P]: row s + 1 has the first clicks of search s; row 0 is empty
+    click_from: Any  # [S + 1, P], how many events have a key up to the click's; 0 in pads
 
 
 class History(NamedTuple):
@@ -46,7 +47,8 @@ def take_columns(timeline: Timeline, view: View) -> Columns:
         timeline.rec_to_search,
         timeline.search_query,
         timeline.search_past_rec,
-        pad_clicks(timeline, view.clicks),
+        pad_clicks(timeline, timeline.search_click_item, view.clicks),
+        pad_clicks(timeline, timeline.search_click_from, view.clicks),
     )
 
 
@@ -79,20 +81,32 @@ def gather_history(
         "rec_item": take_rows(xp, columns.rec_item, rec) * rec_mask,
         "rec_mask": rec_mask.astype(np.uint8),
         "search_query": take_rows(xp, columns.search_query, search) * search_mask,
-        "search_click": take_rows(xp, columns.click, (search + 1) * search_mask),
+        "search_click": _take_clicks(xp, columns, (search + 1) * search_mask, rec_end + search_end),
         "search_mask": search_mask.astype(np.uint8),
         "order": xp.concatenate([rec_order, search_order], axis=1).astype(np.int32),
     }
     return fields, History(rec, rec_mask, search, search_mask)
 
 
-def pad_clicks(timeline: Timeline, clicks: int) -> np.ndarray:
-    """int32 [S + 1, P]: row s + 1 has the first P clicked items of search s; row 0 is empty."""
+def pad_clicks(timeline: Timeline, values: np.ndarray, clicks: int) -> np.ndarray:
+    """[S + 1, P]: row s + 1 has the values of the first P clicks of search s; row 0 is empty.
+
+    values: [X], one per click of the timeline
+    """
     start, end = timeline.search_click_off[:-1, None], timeline.search_click_off[1:, None]
     index, mask = _slots(np, start, np.minimum(end, start + clicks), clicks)
-    padded = np.zeros((len(index) + 1, clicks), np.int32)
-    padded[1:] = take_rows(np, timeline.search_click_item, index) * mask
+    padded = np.zeros((len(index) + 1, clicks), values.dtype)
+    padded[1:] = take_rows(np, values, index) * mask
     return padded
+
+
+def _take_clicks(xp: Any, columns: Columns, search: Any, before: Any) -> Any:
+    """int32 [b, N, P]: the clicks of searches (rows of `columns.click`) that came before a target.
+
+    before: [b, 1], how many events have a key below the target's: rec_end + search_end
+    """
+    shown = take_rows(xp, columns.click_from, search) <= before[..., None]
+    return take_rows(xp, columns.click, search) * shown
 
 
 def _slots(xp: Any, start: Any, end: Any, length: int) -> tuple[Any, Any]:

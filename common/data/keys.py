@@ -43,6 +43,11 @@ class KeyedRows(NamedTuple):
     row: np.ndarray  # int64 [P]
     user: np.ndarray  # int32 [P]
     key: np.ndarray  # int64 [P], ascending; comparable over both tasks of a user
+    end: np.ndarray  # int64 [P], likewise: of the search's last click, of a rec event its own key
+
+    def take(self, chosen: np.ndarray) -> KeyedRows:
+        """Some of the rows; chosen: bool [P]."""
+        return KeyedRows(*[column[chosen] for column in self])
 
 
 @dataclass(frozen=True)
@@ -85,15 +90,18 @@ def key_rows(
     """Positives of rec and search with keys that compare over both; maybe all searches."""
     searches = np.ones(len(search.user), bool) if every_search else search.positive
     rows = [np.flatnonzero(rec.positive), np.flatnonzero(searches)]
-    user, ts, seq = (
-        np.concatenate([column[row] for column, row in zip(columns, rows, strict=True)])
-        for columns in ((rec.user, search.user), (rec.ts, search.ts), (rec.seq, search.seq))
+    last_ts, last_seq = search.last_clicks()
+    moments = (
+        (rec.user, rec.ts, rec.seq, rows[0]),
+        (search.user, search.ts, search.seq, rows[1]),
+        (search.user, last_ts, last_seq, rows[1]),
     )
+    user, ts, seq = (np.concatenate([moment[i][moment[3]] for moment in moments]) for i in range(3))
     key = rank_keys(user, ts, seq, history_order)
-    middle = len(rows[0])
+    rec_key, search_key, end = np.split(key, np.cumsum([len(rows[0]), len(rows[1])]))
     return [
-        KeyedRows(row, user[part], key[part])
-        for row, part in zip(rows, (slice(middle), slice(middle, None)), strict=True)
+        KeyedRows(rows[0], rec.user[rows[0]], rec_key, rec_key),
+        KeyedRows(rows[1], search.user[rows[1]], search_key, end),
     ]
 
 

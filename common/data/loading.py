@@ -14,9 +14,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from common.data.checks import check_split, check_tables
+from common.data.checks import check_clicks, check_split, check_tables
 from common.data.dataset import CandidateList, Dataset
-from common.data.events import PARTS, TASKS, RecEvents, SearchEvents
+from common.data.events import PARTS, TASKS, RecEvents, SearchEvents, make_searches
 from common.data.hashing import array_sha256
 from common.data.list_files import read_array, read_lists
 from common.data.schema import (
@@ -31,7 +31,6 @@ from common.data.vocabulary import LEVELS
 from common.errors import InputError
 
 MANIFEST = "dataset.json"
-_LATEST = np.iinfo(np.int64).max
 
 
 def load_dataset(
@@ -60,6 +59,7 @@ def load_dataset(
     rec, search = make_rec_events(tables["rec"]), make_search_events(tables["search"])
     if verify:
         _verify_tables(path, manifest, tables)
+        check_clicks(search)
         _verify_split(path, manifest, split, rows)
         where, joint = f"{path}, split {split}", split == "leave_one_out_joint"
         check_split(where, rows, rec, search, manifest["history_order"], joint=joint)
@@ -95,11 +95,28 @@ def read_manifest(path: Path) -> dict[str, Any]:
         raise InputError(f"{file}: is no manifest; prepare the dataset again") from error
     if version != VERSION:
         raise InputError(
-            f"{file}, key schema: is {version!r}, this program reads {VERSION}; prepare it again"
+            f"{file}, key schema: is {version!r}, this program reads {VERSION}; make it anew: "
+            f"{_tell_command(path, manifest)}"
         )
     if missing:
         raise InputError(f"{file}, key {missing[0]}: missing; prepare the dataset again")
     return dict(manifest)
+
+
+def _tell_command(path: Path, manifest: Mapping[str, Any]) -> str:
+    """The command that makes a dataset folder of an older version anew, as far as it tells."""
+    words = ["python -m launch.prepare"]
+    if manifest.get("pseudo_query"):
+        words += ["--source=amazon_2014", "--raw=FOLDER_OF_THE_RAW_FILES"]
+    elif manifest.get("sources"):
+        words += ["--source=tables", "--raw=FOLDER_OF_THE_RAW_FILES"]
+    else:
+        words += ["--source=synthetic", f"--preset={manifest.get('name')}"]
+    if splits := list(manifest.get("splits") or ()):
+        words.append(f"--splits={','.join(map(str, splits))}")
+    if (order := manifest.get("history_order")) not in (None, "time"):
+        words.append(f"--history_order={order}")
+    return " ".join([*words, f"--out={path}", "--overwrite"])
 
 
 def make_rec_events(table: pa.Table) -> RecEvents:
@@ -113,24 +130,9 @@ def make_search_events(table: pa.Table) -> SearchEvents:
     """The search table as arrays; the target is the item clicked first."""
     lengths = pc.list_value_length(table["clicked"]).to_numpy()
     off = np.concatenate([[0], np.cumsum(lengths, dtype=np.int64)])
-    item = pc.list_flatten(table["clicked"]).to_numpy()
-    target = np.zeros(len(lengths), np.int32)
-    clicked = np.flatnonzero(lengths)
-    target[clicked] = item[_first_clicks(table["click_ts"], lengths)]
+    clicks = [pc.list_flatten(table[name]).to_numpy() for name in ("clicked", "click_ts")]
     user, ts, seq, query = (table[name].to_numpy() for name in ("user", "ts_ms", "seq", "query"))
-    return SearchEvents(user, ts, seq, query, off, item, target)
-
-
-def _first_clicks(click_ts: pa.ChunkedArray, lengths: np.ndarray) -> np.ndarray:
-    """int64: for each search with a click, where its first one stands among all clicks."""
-    row = np.repeat(np.arange(len(lengths)), lengths)
-    if click_ts.null_count == len(lengths):
-        return np.flatnonzero(np.diff(row, prepend=-1))
-    times = np.zeros(len(row), np.int64)
-    known = click_ts.is_valid().to_numpy()[row]
-    times[known] = pc.fill_null(pc.list_flatten(click_ts), _LATEST).to_numpy()
-    order = np.lexsort((np.arange(len(row)), times, row))
-    return order[np.diff(row[order], prepend=-1) != 0]
+    return make_searches(user, ts, seq, query, off, clicks[0], clicks[1])
 
 
 def _pad_lists(lists: pa.ChunkedArray) -> np.ndarray:

@@ -13,7 +13,7 @@ import pyarrow.compute as pc
 
 from common.errors import InputError
 
-VERSION = 1  # of the folder's layout, the manifest's `schema`
+VERSION = 2  # of the folder's layout, the manifest's `schema`
 
 
 def _schema(**columns: pa.DataType) -> pa.Schema:
@@ -48,13 +48,10 @@ SCHEMAS: dict[str, pa.Schema] = {
         ),
         "dwell_ms", "dur_ms", "request",
     ),
-    "search": _optional(
-        _schema(
-            user=_I32, ts_ms=_I64, seq=_I32, session=_I64, query=_I32, source=_TEXT,
-            shown=pa.list_(_I32), shown_kind=pa.list_(pa.uint8()), clicks=pa.list_(pa.uint16()),
-            clicked=pa.list_(_I32), click_ts=pa.list_(_I64), synthetic_query=pa.bool_(),
-        ),
-        "click_ts",
+    "search": _schema(
+        user=_I32, ts_ms=_I64, seq=_I32, session=_I64, query=_I32, source=_TEXT,
+        shown=pa.list_(_I32), shown_kind=pa.list_(pa.uint8()), clicks=pa.list_(pa.uint16()),
+        clicked=pa.list_(_I32), click_ts=pa.list_(_I64), synthetic_query=pa.bool_(),
     ),
 }  # fmt: skip
 TABLES = tuple(SCHEMAS)
@@ -67,7 +64,8 @@ class SourceTables:
 
     meta (json-able): name, version, licence, redistributable, time_resolution, sources (list of
     {file, bytes, sha256}), filters, pseudo_query, notes; maybe negatives, the list length that
-    suits the data, and truth_params, which belong to `truth`.
+    suits the data, click_times (how the times of clicks are known), and truth_params, which belong
+    to `truth`.
     """
 
     users: pa.Table

@@ -1,6 +1,8 @@
 """Which rows are trained on, which are predicted: three ways to split a log by time.
 
-All rules compare keys (`common.data.keys`); positives with equal keys never see each other.
+All rules compare keys (`common.data.keys`); positives with equal keys never see each other. A
+search is predicted at its own time, but what it teaches is known at its last click only: so a
+search of train or valid that is clicked in at or after the next cut is left out, as history only.
 """
 
 from __future__ import annotations
@@ -121,10 +123,16 @@ def _split_jointly(
         test = np.where(is_eligible, keys.at_least(test_cut), NEVER)
         valid = keys.at_least(valid_cut)
         valid = np.where(is_eligible & (valid < test_cut), valid, NEVER)
-        rows[name, "train"] = task.row[task.key < valid_cut[task.user]]
-        rows[name, "valid"] = last_rows(task, valid)
+        rows[name, "train"] = task.row[task.end < valid_cut[task.user]]
+        rows[name, "valid"] = _over_before(task, last_rows(task, valid), test_cut)
         rows[name, "test"] = last_rows(task, test)
     return rows
+
+
+def _over_before(task: KeyedRows, rows: np.ndarray, cut: np.ndarray) -> np.ndarray:
+    """Those of some rows of the task whose clicks all come before their user's cut."""
+    place = np.searchsorted(task.row, rows)
+    return rows[task.end[place] < cut[task.user[place]]]
 
 
 def _split_per_task(rec: RecEvents, search: SearchEvents, history_order: str) -> Rows:
@@ -145,13 +153,15 @@ def _split_per_task(rec: RecEvents, search: SearchEvents, history_order: str) ->
     positive = (rec.positive, search.positive)
     for name, task, is_positive in zip(TASKS, tasks, positive, strict=True):
         usable = is_positive[task.row] & (task.key > first[task.user])
-        task = KeyedRows(*[column[usable] for column in task])
+        task = task.take(usable)
         keys = distinct_keys(task, n_users)
         enough = keys.per_user() >= 3
         valid = np.where(enough, keys.from_end(2), BEFORE)
-        rows[name, "train"] = task.row[task.key < valid[task.user]]
-        rows[name, "valid"] = last_rows(task, np.where(enough, valid, NEVER))
-        rows[name, "test"] = last_rows(task, np.where(enough, keys.from_end(1), NEVER))
+        test = np.where(enough, keys.from_end(1), NEVER)
+        rows[name, "train"] = task.row[task.end < valid[task.user]]
+        last = last_rows(task, np.where(enough, valid, NEVER))
+        rows[name, "valid"] = _over_before(task, last, test)
+        rows[name, "test"] = last_rows(task, test)
     return rows
 
 
@@ -172,11 +182,15 @@ def _split_by_time(
     if t1 >= t2:
         raise InputError(f"global_time: t1 {t1} is not before t2 {t2}; give other cut times in ms")
     rows: Rows = {}
-    times_of = ((rec.ts, rec.positive), (search.ts, search.positive))
-    for task, (ts, positive) in zip(TASKS, times_of, strict=True):
+    times_of = (
+        (rec.ts, rec.ts, rec.positive),
+        (search.ts, search.last_clicks()[0], search.positive),
+    )
+    for task, (ts, over, positive) in zip(TASKS, times_of, strict=True):
         row = np.flatnonzero(positive)
-        part = np.searchsorted(np.array([t1, t2]), ts[row], side="right")
-        rows |= {(task, name): row[part == number] for number, name in enumerate(PARTS)}
+        part, end = (np.searchsorted([t1, t2], when[row], side="right") for when in (ts, over))
+        whole = (part == end) | (part == PARTS.index("test"))
+        rows |= {(task, name): row[whole & (part == number)] for number, name in enumerate(PARTS)}
     return rows, {"t1": t1, "t2": t2}
 
 
@@ -195,7 +209,8 @@ def check_joint_invariant(
     history_order: str,
 ) -> list[CutViolation]:
     """Looks for users whose parts overlap in time: over both tasks, every train key must be below
-    every valid key, and every valid key below every test key.
+    every valid key, and every valid key below every test key. The earlier row of a pair counts at
+    its end, the last click of a search.
 
     Returns one violation per user and pair of parts, empty for a sound joint split.
     """
@@ -203,22 +218,27 @@ def check_joint_invariant(
     part = np.repeat([PARTS.index(p) for _, p in rows], [len(r) for r in rows.values()])
     row = np.concatenate([np.asarray(r, np.int64) for r in rows.values()])
     is_search = task == TASKS.index("search")
-    user, ts, seq = (np.empty(len(row), np.int64) for _ in range(3))
-    for mask, events in ((~is_search, rec), (is_search, search)):
-        for out, column in zip((user, ts, seq), events[:3], strict=True):
+    n = len(row)
+    user, ts, seq, over_ts, over_seq = (np.empty(n, np.int64) for _ in range(5))
+    over = ((rec.ts, rec.seq), search.last_clicks())
+    for mask, events, last in ((~is_search, rec, over[0]), (is_search, search, over[1])):
+        columns = (*events[:3], *last)
+        for out, column in zip((user, ts, seq, over_ts, over_seq), columns, strict=True):
             out[mask] = column[row[mask]]
-    key = rank_keys(user, ts, seq, history_order)
-
+    moments = (np.append(ts, over_ts), np.append(seq, over_seq))
+    start, over_at = np.split(rank_keys(np.tile(user, 2), *moments, history_order), 2)
     n_users = 1 + int(user.max(initial=0))
-    order = np.argsort(key, kind="stable")
     violations: list[CutViolation] = []
     for early, late in ((0, 1), (1, 2), (0, 2)):
-        listed = [order[part[order] == number] for number in (early, late)]
         end, begin = (np.full(n_users, -1, np.int64) for _ in range(2))
-        end[user[listed[0]]] = listed[0]  # the last assignment stays: the largest key
-        begin[user[listed[1][::-1]]] = listed[1][::-1]  # and the smallest
+        listed = np.argsort(over_at, kind="stable")
+        listed = listed[part[listed] == early]
+        end[user[listed]] = listed  # the last assignment stays: the latest end
+        listed = np.argsort(-start, kind="stable")
+        listed = listed[part[listed] == late]
+        begin[user[listed]] = listed  # and the earliest begin
         both = np.flatnonzero((end >= 0) & (begin >= 0))
-        for who in both[key[end[both]] >= key[begin[both]]]:
+        for who in both[over_at[end[both]] >= start[begin[both]]]:
             pair = [(TASKS[task[i]], PARTS[part[i]], int(row[i])) for i in (end[who], begin[who])]
             violations.append(CutViolation(int(who), *pair))
     return violations

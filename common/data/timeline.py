@@ -2,7 +2,9 @@
 
 Key of an event: its `ts` in history order "time" (events of one instant have no order, so they
 exclude each other), (`ts`, `seq`) in "source" (the log's own order inside an instant counts).
-The history of an event is every event of its user with a smaller key, of both services.
+The history of an event is every event of its user with a smaller key, of both services. A search
+is in it from the search's own key on, and each of its clicks from the click's own key on: who
+searched at 10:00 and clicked at 10:01 had not clicked at 10:01 sharp.
 
 Shapes: [U] users  [R] positives of rec.parquet  [S] rows of search.parquet  [X] clicks
         [n] rows asked for
@@ -10,13 +12,24 @@ Shapes: [U] users  [R] positives of rec.parquet  [S] rows of search.parquet  [X]
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 
 from common.data.events import RecEvents, SearchEvents
 from common.data.keys import HISTORY_ORDERS
 from common.errors import InputError
+
+
+class KnownItems(NamedTuple):
+    """Items that histories show; arrays of one length."""
+
+    owner: np.ndarray  # int64, which of the rows asked for
+    is_click: np.ndarray  # bool: through a click of a search, else through a rec event
+    place: np.ndarray  # int64, where it stands among the timeline's rec events, or its clicks
+    item: np.ndarray  # int32
 
 
 @dataclass(frozen=True)
@@ -45,7 +58,8 @@ class Timeline:
     search_to_rec: np.ndarray  # int64 [S], first rec event of the user with key >= this key
     search_past_rec: np.ndarray  # int64 [S], first rec event of the user with key > this key
     search_click_off: np.ndarray  # int64 [S + 1]
-    search_click_item: np.ndarray  # int32 [X]
+    search_click_item: np.ndarray  # int32 [X], of a search the earliest first
+    search_click_from: np.ndarray  # int64 [X], how many events, all users, have key <= the click's
 
     def find(self, task: str, rows: np.ndarray) -> np.ndarray:
         """int64 [n]: where table rows stand in the event arrays of their task.
@@ -102,24 +116,33 @@ class Timeline:
         target is left out even where it is a true repeat, so that masking these items from a
         full ranking never masks the answer.
         """
+        known = self.known_items(task, rows)
         index = self.find(task, rows)
         target = (self.search_target if task == "search" else self.rec_item)[index]
-        rec_end, search_end, rec_start, search_start = self.ends_at(task, index)
+        keep = known.item != target[known.owner]
+        offsets = np.zeros(len(index) + 1, np.int64)
+        np.cumsum(np.bincount(known.owner[keep], minlength=len(index)), out=offsets[1:])
+        return offsets, known.item[keep]
+
+    def known_items(self, task: str, rows: np.ndarray) -> KnownItems:
+        """Every item that the whole history of each row shows, its own target too.
+
+        rows: int64 [n]. Row by row: rec items in order of time, then clicked items, repeats kept.
+        """
+        rec_end, search_end, rec_start, search_start = self.ends(task, rows)
         clicks = self.search_click_off
         starts = np.stack([rec_start, clicks[search_start]], axis=1).ravel()
         sizes = np.stack([rec_end, clicks[search_end]], axis=1).ravel() - starts
-
-        n = len(index)
         place = expand_ranges(starts, sizes)
-        is_rec = np.repeat(np.tile([True, False], n), sizes)
-        items = np.empty(len(place), np.int32)
-        items[is_rec] = self.rec_item[place[is_rec]]
-        items[~is_rec] = self.search_click_item[place[~is_rec]]
-        owner = np.repeat(np.repeat(np.arange(n), 2), sizes)
-        keep = items != target[owner]
-        offsets = np.zeros(n + 1, np.int64)
-        np.cumsum(np.bincount(owner[keep], minlength=n), out=offsets[1:])
-        return offsets, items[keep]
+        is_click = np.repeat(np.tile([False, True], len(rec_end)), sizes)
+        owner = np.repeat(np.repeat(np.arange(len(rec_end)), 2), sizes)
+        clicked = place[is_click]
+        shown = np.ones(len(place), bool)
+        shown[is_click] = self.search_click_from[clicked] <= (rec_end + search_end)[owner[is_click]]
+        item = np.empty(len(place), np.int32)
+        item[~is_click] = self.rec_item[place[~is_click]]
+        item[is_click] = self.search_click_item[clicked]
+        return KnownItems(owner[shown], is_click[shown], place[shown], item[shown])
 
 
 def build_timeline(
@@ -137,10 +160,14 @@ def build_timeline(
             f"history_order {history_order!r}: unknown; use one of {', '.join(HISTORY_ORDERS)}"
         )
     row = np.flatnonzero(rec.positive)
-    columns = [(rec.user[row], search.user), (rec.ts[row], search.ts)]
+    clicker = search.user[search.click_search]
+    columns = [
+        (rec.user[row], search.user, clicker),
+        (rec.ts[row], search.ts, search.click_ts),
+    ]
     if history_order == "source":
-        columns.append((rec.seq[row], search.seq))
-    rec_key, search_key = _pack_keys(columns)
+        columns.append((rec.seq[row], search.seq, search.click_seq))
+    rec_key, search_key, click_key = _pack_keys(columns)
     _check_sorted("rec.parquet", row, rec_key)
     _check_sorted("search.parquet", np.arange(len(search_key)), search_key)
     users = np.arange(n_users + 2)
@@ -164,6 +191,10 @@ def build_timeline(
         search_past_rec=np.searchsorted(rec_key, search_key, side="right"),
         search_click_off=search.click_off,
         search_click_item=search.click_item,
+        # Events before a target are those with a smaller key, so a click is one of the past where
+        # they are no fewer than the events up to the click.
+        search_click_from=np.searchsorted(rec_key, click_key, side="right")
+        + np.searchsorted(search_key, click_key, side="right"),
     )
 
 
@@ -177,10 +208,10 @@ def expand_ranges(starts: np.ndarray, sizes: np.ndarray) -> np.ndarray:
     return np.arange(total) + np.repeat(starts - (ends - sizes), sizes)
 
 
-def _pack_keys(columns: list[tuple[np.ndarray, np.ndarray]]) -> tuple[np.ndarray, np.ndarray]:
-    """One int64 per event that compares like the columns do, over both tables.
+def _pack_keys(columns: Sequence[tuple[np.ndarray, ...]]) -> list[np.ndarray]:
+    """One int64 per event that compares like the columns do, over rec, searches and clicks.
 
-    columns: (rec, search) pairs of integers, the most significant first.
+    columns: (rec, search, click) integers, the most significant first.
     """
     packed, limit = [np.zeros(len(part), np.int64) for part in columns[0]], 1
     for column in columns:
@@ -194,7 +225,7 @@ def _pack_keys(columns: list[tuple[np.ndarray, np.ndarray]]) -> tuple[np.ndarray
             part += values
             part -= low
         limit *= span
-    return packed[0], packed[1]
+    return packed
 
 
 def _check_sorted(table: str, rows: np.ndarray, key: np.ndarray) -> None:

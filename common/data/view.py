@@ -23,7 +23,8 @@ class View:
     negatives            int32 [B, n]
     rec_item             int32 [B, M]     rec_age_ms int64, rec_mask uint8: same shape
     search_query         int32 [B, N]     search_row, search_age_ms int64, search_mask uint8
-    search_click         int32 [B, N, P]  clicked items, 0 pads; a search without a click has none
+    search_click         int32 [B, N, P]  items clicked before the target's own time, 0 pads; a
+                                          search has none that was not clicked, or not yet
     order                int32 [B, M + N] recency rank of each slot (rec slots, then searches) in
                                           the merged timeline, 0 = newest; pads have M + N
     """

@@ -216,11 +216,10 @@ def read_history(
     dataset: Dataset, timeline: Timeline, task: str, rows: np.ndarray
 ) -> tuple[Seen, np.ndarray]:
     """Distinct items of each row's strict history without the target, and bool [n]: target too."""
-    rec_end, search_end, rec_start, search_start = timeline.ends(task, rows)
-    clicks = timeline.search_click_off
-    everything = rec_end - rec_start + clicks[search_end] - clicks[search_start]
-    offsets, _ = timeline.history_items(task, rows)  # repeats kept, the target left out
-    return find_seen(dataset, timeline, task, rows, "history"), np.diff(offsets) < everything
+    known = timeline.known_items(task, rows)
+    repeats = np.zeros(len(rows), bool)
+    repeats[known.owner[known.item == dataset.events(task).target[rows][known.owner]]] = True
+    return find_seen(dataset, timeline, task, rows, "history"), repeats
 
 
 def find_last_items(timeline: Timeline, task: str, rows: np.ndarray) -> np.ndarray:

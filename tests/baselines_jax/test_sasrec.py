@@ -16,7 +16,7 @@ from baselines_jax.configs import base_sasrec
 from baselines_jax.sasrec_model import LOSSES, SASRec, Settings, packed_loss
 from common.data.batches import evaluation_source
 from common.data.dataset import Dataset
-from common.data.events import RecEvents, SearchEvents
+from common.data.events import RecEvents, make_searches
 from common.data.sequences import sequence_source
 from common.data.timeline import build_timeline
 from common.data.view import View
@@ -42,7 +42,7 @@ def make_dataset(user, ts, seq, item, order="time", n_items=ITEMS) -> Dataset:
         np.ones(n, np.uint8),
     )
     none, off = np.zeros(0, np.int32), np.zeros(1, np.int64)
-    search = SearchEvents(none, none.astype(np.int64), none, none, off, none, none)
+    search = make_searches(none, none.astype(np.int64), none, none, off, none)
     nothing = np.zeros(0, np.int64)
     rows = {(task, part): nothing for task in ("rec", "search") for part in ("train", "valid")}
     return Dataset(

@@ -9,7 +9,7 @@ import pytest
 from jax.test_util import check_grads
 
 from common.data.dataset import Dataset
-from common.data.events import RecEvents, SearchEvents
+from common.data.events import RecEvents, make_searches
 from gensr_jax.graph import build_graph, find_edges, smooth
 from gensr_jax.lightgcn import (
     bpr_loss,
@@ -50,14 +50,13 @@ def make_dataset(rec=REC, search=SEARCH):
         rec=RecEvents(
             user, order.astype(np.int64), order.astype(np.int32), item, np.ones(len(rec), np.uint8)
         ),
-        search=SearchEvents(
+        search=make_searches(
             np.array([user for user, _ in search], np.int32),
             np.arange(len(search), dtype=np.int64),
             np.zeros(len(search), np.int32),
             np.ones(len(search), np.int32),
             np.cumsum([0, *map(len, clicks)]),
             np.array([item for clicked in clicks for item in clicked], np.int32),
-            np.array([clicked[0] if clicked else 0 for clicked in clicks], np.int32),
         ),
         rows=rows
         | {

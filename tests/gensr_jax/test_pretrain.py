@@ -10,7 +10,7 @@ from ml_collections import ConfigDict
 
 from common.data.batches import training_source
 from common.data.dataset import Dataset
-from common.data.events import RecEvents, SearchEvents
+from common.data.events import RecEvents, make_searches
 from common.data.timeline import build_timeline
 from common.data.view import View
 from common.ranking.protocols import make_validator
@@ -73,13 +73,12 @@ def make_groups(seed=0):
         rec=RecEvents(
             user, number.astype(np.int64), number.astype(np.int32), item, np.ones(n, np.uint8)
         ),
-        search=SearchEvents(
+        search=make_searches(
             np.arange(1, USERS + 1, dtype=np.int32),
             EACH * np.arange(USERS) + 2,
             np.ones(USERS, np.int32),
             np.ones(USERS, np.int32),
             np.arange(USERS + 1),
-            clicked,
             clicked,
         ),
         rows={

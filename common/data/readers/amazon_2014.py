@@ -251,6 +251,7 @@ def _make_events(
         np.arange(len(clicked) + 1),
         clicked,
         np.ones(len(clicked), bool),
+        ts[kept.search],  # a pseudo-search and its click are the purchase
         source="category",
         synthetic=True,
     )

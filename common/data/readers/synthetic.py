@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from common.data.readers.synthetic_clicks import Wishes, draw_clicks, settle_items
-from common.data.readers.synthetic_searches import draw_results, draw_searches
+from common.data.readers.synthetic_searches import draw_results, draw_searches, time_clicks
 from common.data.readers.synthetic_tables import (
     make_event_tables,
     make_items_table,
@@ -38,7 +38,7 @@ from common.data.schema import SourceTables, conform_table
 from common.data.vocabulary import tabulate_tokens
 from common.errors import InputError
 
-VERSION = "1"  # of the generator: raise it whenever the same seed gives other data
+VERSION = "2"  # of the generator: raise it whenever the same seed gives other data
 
 PRESETS = {
     # Unit tests: about 650 clicks and 280 searches.
@@ -102,12 +102,16 @@ def generate(preset: str = "demo", seed: int = 0, **overrides: Any) -> SourceTab
     spellings, categories = spell_names(params, topics, next(streams))
     words = make_vocabulary(params, topics, spellings)
     queries, query = make_queries(params, searches, log, words)
-    rec_table, search_table = make_event_tables(clicks, searches, log, query, results, is_clicked)
+    catalogue = make_items_table(
+        params, topics, items, log, results, words, categories, next(streams)
+    )
+    click_ts = time_clicks(params, searches.ts[log.search], is_clicked, next(streams))
+    rec_table, search_table = make_event_tables(
+        clicks, searches, log, query, results, is_clicked, click_ts
+    )
     tables = {
         "users": make_users_table(params.users),
-        "items": make_items_table(
-            params, topics, items, log, results, words, categories, next(streams)
-        ),
+        "items": catalogue,
         "queries": queries,
         "tokens": tabulate_tokens(words.words),
         "rec": rec_table,
@@ -125,6 +129,7 @@ def generate(preset: str = "demo", seed: int = 0, **overrides: Any) -> SourceTab
             "sources": [],
             "filters": {},
             "pseudo_query": None,
+            "click_times": {"given": int(is_clicked.sum()), "matched": 0, "unmatched": 0},
             "notes": ["synthetic data with planted truth"],
             "negatives": params.negatives,
             "truth_params": {"generator": VERSION, "preset": preset, "seed": seed} | asdict(params),

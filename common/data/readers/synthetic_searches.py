@@ -10,7 +10,7 @@ from typing import NamedTuple
 import numpy as np
 
 from common.data.candidates import first_occurrences
-from common.data.readers.synthetic_clicks import MINUTE, Clicks
+from common.data.readers.synthetic_clicks import DAY, MINUTE, Clicks
 from common.data.readers.synthetic_world import Items, Params, Topics, Uniforms, Users
 
 QUERY_WORDS = 4  # at most
@@ -81,6 +81,20 @@ def _draw_noise_topics(
         if not todo.size:
             break
     return topic
+
+
+def time_clicks(
+    params: Params, ts: np.ndarray, clicked: np.ndarray, uniforms: Uniforms
+) -> np.ndarray:
+    """int64 [S, R]: when each result is clicked, in ms, from the top down: the first 1 to 5 s after
+    the search, the second as long after the first. So both come before the next event.
+
+    ts: int64 [S], when the search was made; clicked: bool [S, R]
+    """
+    pauses = 1_000 + uniforms.integers(4_000, len(ts), 2)
+    nth = np.clip(np.cumsum(clicked, axis=1) - 1, 0, 1)
+    times = ts[:, None] + np.take_along_axis(np.cumsum(pauses, axis=1), nth, axis=1)
+    return times // DAY * DAY if params.resolution == "day" else times
 
 
 def draw_results(

@@ -158,9 +158,9 @@ def make_queries(
 
 def make_event_tables(
     clicks: Clicks, searches: Searches, log: Log, query: np.ndarray,
-    results: np.ndarray, clicked: np.ndarray,
+    results: np.ndarray, clicked: np.ndarray, click_ts: np.ndarray,
 ) -> tuple[pa.Table, pa.Table]:  # fmt: skip
-    """rec and search. results, clicked: int32 [S, R] and bool [S, R], in table order."""
+    """rec and search. results int32, clicked bool and click_ts int64, [S, R] in table order."""
     n_search = len(log.search)
     user = clicks.user[log.rec_click]
     sent = clicks.shown_ts[log.rec_click]
@@ -189,6 +189,7 @@ def make_event_tables(
             "shown_kind": list_column(np.zeros(results.shape, np.uint8), full),
             "clicks": list_column(clicked.astype(np.uint16), full),
             "clicked": list_column(results, clicked),
+            "click_ts": list_column(click_ts, clicked),
             "synthetic_query": np.zeros(n_search, bool),
         }
     )

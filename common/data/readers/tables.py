@@ -18,12 +18,14 @@ from typing import NamedTuple
 import numpy as np
 import pyarrow as pa
 
+from common.data.click_times import WINDOW_MS, settle_clicks
 from common.data.event_tables import (
     detect_resolution,
     number_events,
     tabulate_rec,
     tabulate_search,
 )
+from common.data.loading import make_rec_events
 from common.data.readers.table_files import (
     SUFFIXES,
     SourceTable,
@@ -64,11 +66,17 @@ class _Events(NamedTuple):
     seq: np.ndarray  # int64, the user's own order inside a tie, 0 without one
 
 
-def read_tables(raw: Path, *, say: Callable[[str], None] = lambda line: None) -> SourceTables:
+def read_tables(
+    raw: Path,
+    *,
+    window_ms: int = WINDOW_MS,
+    say: Callable[[str], None] = lambda line: None,
+) -> SourceTables:
     """Reads interactions, searches and items.
 
-    raw: the folder of the files
-    say: told what is going on
+    raw:       the folder of the files
+    window_ms: how long after its search an interaction may be a click of it; see `settle_clicks`
+    say:       told what is going on
     Raises InputError naming file, row and column of the first value that does not fit.
     """
     paths, notes = _find_files(raw)
@@ -115,9 +123,14 @@ def read_tables(raw: Path, *, say: Callable[[str], None] = lambda line: None) ->
     else:
         queries, tokens, query = _read_queries(searched)
         off, shown, is_clicked = _read_results(searched, items, place, sources["items"], notes)
+    clicker = np.repeat(by_time, np.diff(off))[is_clicked]  # where each clicked search stands
+    click_ts, click_times = settle_clicks(
+        make_rec_events(rec_table), user[clicker], ts[clicker], shown[is_clicked],
+        np.full(len(clicker), -1), window_ms,
+    )  # fmt: skip
     search_table = tabulate_search(
         user[by_time], ts[by_time], seq[~is_rec], query[by_time - len(rec.ts)],
-        off, shown, is_clicked, source="user", synthetic=False,
+        off, shown, is_clicked, click_ts, source="user", synthetic=False,
     )  # fmt: skip
     return SourceTables(
         users=tabulate_users(users),
@@ -135,6 +148,7 @@ def read_tables(raw: Path, *, say: Callable[[str], None] = lambda line: None) ->
             "sources": [describe_source(path) for path in paths.values()],
             "filters": {},
             "pseudo_query": None,
+            "click_times": click_times,
             "notes": notes,
         },
     )

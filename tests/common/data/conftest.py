@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from common.data.dataset import Dataset
-from common.data.events import RecEvents, SearchEvents
+from common.data.events import RecEvents, SearchEvents, make_searches
 
 
 def _rec_events(rows: list[tuple[int, int, int, int, int]]) -> RecEvents:
@@ -23,27 +23,34 @@ def _rec_events(rows: list[tuple[int, int, int, int, int]]) -> RecEvents:
     )
 
 
-def _search_events(rows: list[tuple[int, int, int, int, tuple[int, ...]]]) -> SearchEvents:
-    """Rows (user, ts, seq, query, clicked items), sorted here; the target is the first click."""
+def _search_events(rows: list[tuple[int, int, int, int, tuple]]) -> SearchEvents:
+    """Rows (user, ts, seq, query, clicked items), sorted here.
+
+    A click is an item, clicked at the search's own time, or a pair (item, ts).
+    """
     rows = sorted(rows)
     user, ts, seq, query = np.array([row[:4] for row in rows], np.int64).reshape(-1, 4).T
-    clicks = [row[4] for row in rows]
-    return SearchEvents(
+    clicks = [
+        [click if isinstance(click, tuple) else (click, row[1]) for click in row[4]] for row in rows
+    ]
+    listed = np.array([pair for row in clicks for pair in row], np.int64).reshape(-1, 2)
+    return make_searches(
         user.astype(np.int32),
         ts,
         seq.astype(np.int32),
         query.astype(np.int32),
         np.cumsum([0, *map(len, clicks)]),
-        np.array([item for row in clicks for item in row], np.int32),
-        np.array([row[0] if row else 0 for row in clicks], np.int32),
+        listed[:, 0].astype(np.int32),
+        listed[:, 1],
     )
 
 
 def _random_log(
     seed: int, n_users: int = 4, n_items: int = 12, n_events: int = 60, n_times: int = 8
 ) -> tuple[RecEvents, SearchEvents]:
-    """A log full of ties; the last user has no event; some searches copy a rec event's key."""
-    rng = np.random.default_rng(seed)
+    """A log full of ties; the last user has no event; some searches copy a rec event's key, some
+    clicks come later than their search."""
+    rng, pauses = (np.random.default_rng((seed, *more)) for more in ((), (1,)))
     seqs: dict[tuple[int, int], int] = {}
     rec, search = [], []
     for _ in range(n_events):
@@ -54,7 +61,10 @@ def _random_log(
         if kind != "search":
             rec.append((user, ts, seq, item, int(kind != "shown")))
         if kind == "search":
-            clicked = tuple(rng.integers(1, n_items + 1, rng.integers(0, 4)).tolist())
+            clicked = tuple(
+                (item, ts + int(pauses.choice([0, 0, 1, 1_000, 2_500, 5_000])))
+                for item in rng.integers(1, n_items + 1, rng.integers(0, 4)).tolist()
+            )
             search.append((user, ts, seq, int(rng.integers(1, 9)), clicked))
         elif kind == "copy":
             search.append((user, ts, seq, int(rng.integers(1, 9)), (item,)))

@@ -157,7 +157,9 @@ def test_a_true_repeat_is_counted_and_not_a_fault(rec_events, search_events, mak
     rows = {("rec", part): np.array([i]) for i, part in enumerate(PARTS)}
     dataset = make_dataset(rec, search_events([]), rows=rows)
     assert _checks(dataset) == set()
-    assert _figure(dataset, "rec_test histories").endswith("true repeats 1 of 1 (100.0 %)")
+    assert _figure(dataset, "rec_test targets") == (
+        "true repeats 1 of 1 (100.0 %): 1 taken before, 0 only clicked in a search before"
+    )
     # The same log, from a source that says it has no repeats: the target is not to be there.
     strict = dataclasses.replace(dataset, manifest=dataset.manifest | {"no_repeats": True})
     assert _fault(strict, "F09", "rec_test").number == 1

@@ -73,10 +73,15 @@ def _naive_example(dataset, view, order, row):
     )
     newest_first = [entry[-2:] for entry in reversed(merged)]
     now, m, n = events.ts[row], view.rec_length, view.search_length
-    clicks = [
-        search.click_item[search.click_off[s] : search.click_off[s + 1]].tolist()[: view.clicks]
-        for s in searches
-    ]
+
+    def clicked(s):
+        """The first clicks of search s, as far as they came before the target."""
+        first = range(search.click_off[s], search.click_off[s + 1])[: view.clicks]
+        seqs = {x: search.seq[s] if search.click_ts[x] == search.ts[s] else 10**9 for x in first}
+        times = {x: (search.click_ts[x], seqs[x])[: 2 if order == "source" else 1] for x in first}
+        return [search.click_item[x] for x in first if times[x] < key(events, row)]
+
+    clicks = [clicked(s) for s in searches]
     rank = [newest_first.index((0, i)) for i in range(len(recs))]
     search_rank = [newest_first.index((1, i)) for i in range(len(searches))]
     return {

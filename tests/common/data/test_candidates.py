@@ -20,7 +20,7 @@ from common.data.candidates import (
     ever_items,
     same_query_items,
 )
-from common.data.events import RecEvents, SearchEvents
+from common.data.events import RecEvents, SearchEvents, make_searches
 from common.data.hashing import array_sha256, draw_uniform
 from common.data.splits import make_split
 from common.errors import InputError
@@ -42,14 +42,13 @@ def make_events():
         item=np.array([5, 6, 2], np.int32),
         label=np.array([1, 0, 1], np.uint8),
     )
-    search = SearchEvents(
+    search = make_searches(
         user=np.array([1, 1, 3], np.int32),
         ts=np.array([3, 4, 2]),
         seq=np.zeros(3, np.int32),
         query=np.array([2, 1, 2], np.int32),
         click_off=np.array([0, 2, 2, 3]),
         click_item=np.array([4, 5, 4], np.int32),
-        target=np.array([4, 0, 4], np.int32),
     )
     return rec, search
 
@@ -254,7 +253,7 @@ def test_reference_hashes_on_amazon_beauty():
     index = np.arange(len(user), dtype=np.int32)  # increases inside a tie: all that is asked of seq
     ones = np.ones(len(user), np.int32)
     rec = RecEvents(user, ts, index, item, ones.astype(np.uint8))
-    search = SearchEvents(user, ts, index, ones, np.arange(len(user) + 1), item, item)
+    search = make_searches(user, ts, index, ones, np.arange(len(user) + 1), item)
 
     split = make_split("leave_one_out_joint", rec, search, "time")
     rows, train = split.rows["rec", "test"], split.rows["rec", "train"]

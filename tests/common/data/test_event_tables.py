@@ -52,9 +52,11 @@ def test_clicked_items_are_taken_from_those_shown():
     one = np.ones(3, np.int64)
     search = tabulate_search(
         one, one, one, one, np.array([0, 2, 2, 5]), np.array([7, 8, 4, 5, 6]),
-        np.array([False, True, True, False, True]), source="user", synthetic=False,
+        np.array([False, True, True, False, True]), np.array([30, 40, 60]),
+        source="user", synthetic=False,
     )  # fmt: skip
     assert search["shown"].to_pylist() == [[7, 8], [], [4, 5, 6]]
     assert search["clicks"].to_pylist() == [[0, 1], [], [1, 0, 1]]
     assert search["clicked"].to_pylist() == [[8], [], [4, 6]]
+    assert search["click_ts"].to_pylist() == [[30], [], [40, 60]]
     assert search["session"].to_pylist() == [1, 2, 3]

@@ -54,7 +54,7 @@ def small_tables(n_users: int = 4, n_items: int = 12, per_user: int = 4) -> Sour
         rec=tabulate_rec(user, ts, zeros, item, zeros + 1),
         search=tabulate_search(
             user[second], ts[second], zeros[second] + 1, 1 + user[second] % 2,
-            np.arange(n_users + 1), item[second], np.ones(n_users, bool),
+            np.arange(n_users + 1), item[second], np.ones(n_users, bool), ts[second] + 500,
             source="user", synthetic=False,
         ),
         meta=META,
@@ -150,12 +150,15 @@ def test_lists_change_with_their_seed_and_nothing_else(tmp_path: Path):
 
 def test_target_of_a_search_is_the_item_clicked_first():
     search = conform_table("search", generate("tiny", 0).search).slice(0, 3)
-    lists = {"clicked": [[4, 5], [], [6, 7]], "click_ts": [[9, 3], None, [5, 5]]}
+    lists = {"clicked": [[4, 5], [], [6, 7]], "click_ts": [[9, 3], [], [5, 5]]}
     for name, values in lists.items():
         column = search.schema.get_field_index(name)
         field = search.schema.field(name)
         search = search.set_column(column, field, pa.array(values, field.type))
-    assert make_search_events(search).target.tolist() == [5, 0, 6]
+    events = make_search_events(search)
+    assert events.target.tolist() == [5, 0, 6]
+    assert events.click_item.tolist() == [5, 4, 6, 7]
+    assert events.click_ts.tolist() == [3, 9, 5, 5]
 
 
 # Nothing half-written

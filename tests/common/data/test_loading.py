@@ -74,7 +74,10 @@ def _edit_manifest(folder: Path, **changes: object) -> None:
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"schema": 2}, "key schema: is 2, this program reads 1"),
+        (
+            {"schema": 1},
+            "key schema: is 1, this program reads 2; make it anew: python -m launch.prepare ",
+        ),
         ({"sha256": "0" * 64}, r"key sha256: is not that of its tables \(F15\)"),
         ({"vocab": {"items": 7}}, r"key vocab\.items: is 7, items\.parquet has 120 rows \(F04\)"),
     ],

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from common.data.events import PARTS, TASKS, RecEvents, SearchEvents
+from common.data.events import PARTS, TASKS, RecEvents, make_searches
 from common.data.splits import SPLITS, check_joint_invariant, make_split
 from common.errors import InputError
 
@@ -28,14 +28,13 @@ def make_events(rec, search):
             np.maximum(rec[:, 3], 1).astype(np.int32),
             (rec[:, 3] > 0).astype(np.uint8),
         ),
-        SearchEvents(
+        make_searches(
             search[:, 0].astype(np.int32),
             search[:, 1],
             search[:, 2].astype(np.int32),
             np.ones(len(search), np.int32),
             np.concatenate([[0], np.cumsum(clicked)]),
             search[clicked, 3].astype(np.int32),
-            search[:, 3].astype(np.int32),
         ),
     )
 
@@ -293,7 +292,7 @@ def beauty():
     ones = np.ones(len(user), np.int32)
     return (
         RecEvents(user, ts, seq, item, ones.astype(np.uint8)),
-        SearchEvents(user, ts, seq, ones, np.arange(len(user) + 1), item, item),
+        make_searches(user, ts, seq, ones, np.arange(len(user) + 1), item),
     )
 
 

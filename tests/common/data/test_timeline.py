@@ -33,6 +33,18 @@ def _naive_history(order, rec, search, task, target):
     )
 
 
+def _clicks_before(order, search, s, of, target):
+    """The items of search s that were clicked strictly before row `target` of the table `of`."""
+    now = (of.ts[target], of.seq[target] if order == "source" else 0)
+    shown = []
+    for x in range(search.click_off[s], search.click_off[s + 1]):
+        at_search = search.click_ts[x] == search.ts[s]
+        seq = search.seq[s] if at_search else 10**9  # after all of its instant
+        if (search.click_ts[x], seq if order == "source" else 0) < now:
+            shown.append(int(search.click_item[x]))
+    return shown
+
+
 @pytest.fixture(scope="session")
 def worked_log(rec_events, search_events):
     """User 1: a purchase, then at ts 200 a purchase, its search copy, another search, a purchase.
@@ -85,6 +97,20 @@ def test_history_items_leave_the_target_out(rec_events, search_events):
     assert offsets.tolist() == [0, 5, 10]
 
 
+@pytest.mark.parametrize("order", ["time", "source"])
+def test_a_click_is_history_only_after_its_own_time(rec_events, search_events, order):
+    """The shop's echo: search at 100, its click at 160, logged as an interaction at 160 too."""
+    rec = rec_events([(1, 160, 0, 5, 1), (1, 161, 0, 6, 1), (1, 900, 0, 7, 1)])
+    search = search_events([(1, 100, 0, 1, ((5, 160), (9, 700), (8, 100)))])
+    line = build_timeline(rec, search, 1, order)
+    known = line.known_items("rec", np.array([0, 1, 2]))
+    clicked = [known.item[(known.owner == i) & known.is_click].tolist() for i in range(3)]
+    assert clicked == [[8], [8, 5], [8, 5, 9]]
+    assert line.search_target.tolist() == [8]  # the earliest click
+    _, items = line.history_items("rec", np.array([0]))
+    assert items.tolist() == [8]
+
+
 @PROPERTY
 @given(seed=st.integers(0, 10_000), order=st.sampled_from(["time", "source"]))
 def test_histories_equal_a_plain_loop(random_log, seed, order):
@@ -102,7 +128,7 @@ def test_histories_equal_a_plain_loop(random_log, seed, order):
             assert sizes[i] == len(before) + len(searched)
             taken = [rec.item[r] for r in before]
             for s in searched:
-                taken += search.click_item[search.click_off[s] : search.click_off[s + 1]].tolist()
+                taken += _clicks_before(order, search, s, events, row)
             expected = [item for item in taken if item != events.target[row]]
             assert items[offsets[i] : offsets[i + 1]].tolist() == expected
 

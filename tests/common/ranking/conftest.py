@@ -13,7 +13,7 @@ from common.data.candidates import (
     ever_items,
 )
 from common.data.dataset import CandidateList, Dataset
-from common.data.events import PARTS, TASKS, RecEvents, SearchEvents
+from common.data.events import PARTS, TASKS, RecEvents, make_searches
 from common.data.hashing import array_sha256
 from common.data.splits import make_split
 from common.data.timeline import build_timeline
@@ -40,15 +40,13 @@ def make_events(seed, low_item=1):
     user, ts, seq, item, label = np.array(rec).T
     rec = RecEvents(np.int32(user), np.int64(ts), np.int32(seq), np.int32(item), np.uint8(label))
     user, ts, seq, query = np.array(search).T
-    target = np.array([clicked[0] if len(clicked) else 0 for clicked in clicks], np.int32)
-    search = SearchEvents(
+    search = make_searches(
         np.int32(user),
         np.int64(ts),
         np.int32(seq),
         np.int32(query),
         np.cumsum([0, *map(len, clicks)]),
         np.concatenate(clicks).astype(np.int32),
-        target,
     )
     return rec, search
 

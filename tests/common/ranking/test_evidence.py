@@ -10,7 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from common.data.dataset import Dataset
-from common.data.events import RecEvents, SearchEvents
+from common.data.events import RecEvents, make_searches
+from common.data.loading import make_search_events
 from common.data.readers.synthetic import generate
 from common.data.splits import make_split
 from common.data.timeline import build_timeline
@@ -46,9 +47,8 @@ def make_events(rec, search):
     none = np.zeros(len(who), np.int32)
     return (
         RecEvents(user.astype(np.int32), ts, zeros, item.astype(np.int32), ones),
-        SearchEvents(
-            who.astype(np.int32), when, none, none + 1, np.zeros(len(who) + 1, np.int64),
-            none[:0], none,
+        make_searches(
+            who.astype(np.int32), when, none, none + 1, np.zeros(len(who) + 1, np.int64), none[:0]
         ),
     )  # fmt: skip
 
@@ -218,12 +218,7 @@ def test_figures_equal_brute_force(tmp_path_factory, seed, n_users, n_searches):
 def read_events(tables):
     """The event tables of a generated data set as arrays."""
     rec = {name: tables.rec[name].to_numpy() for name in ("user", "ts_ms", "seq", "item", "label")}
-    search = {name: tables.search[name].to_numpy() for name in ("user", "ts_ms", "seq", "query")}
-    clicked = tables.search["clicked"].to_pylist()
-    off = np.concatenate([[0], np.cumsum([len(c) for c in clicked])])
-    item = np.array([i for c in clicked for i in c], np.int32)
-    target = np.array([c[0] if c else 0 for c in clicked], np.int32)
-    return RecEvents(*rec.values()), SearchEvents(*search.values(), off, item, target)
+    return RecEvents(*rec.values()), make_search_events(tables.search)
 
 
 def report_references(tables, path):

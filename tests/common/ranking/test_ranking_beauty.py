@@ -14,7 +14,7 @@ from common.data.candidates import (
     ever_items,
 )
 from common.data.dataset import CandidateList, Dataset
-from common.data.events import RecEvents, SearchEvents
+from common.data.events import RecEvents, make_searches
 from common.data.hashing import array_sha256
 from common.data.splits import make_split
 from common.data.timeline import build_timeline
@@ -58,9 +58,7 @@ def read_events():
         np.int32(user), np.int64(ts), np.int32(seq), np.int32(item), np.ones(len(ts), np.uint8)
     )
     none = np.zeros(0, np.int32)
-    search = SearchEvents(
-        none, np.zeros(0, np.int64), none, none, np.zeros(1, np.int64), none, none
-    )
+    search = make_searches(none, np.zeros(0, np.int64), none, none, np.zeros(1, np.int64), none)
     return rec, search, len(users), len(items)
 
 
