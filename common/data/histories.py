@@ -28,7 +28,7 @@ class Columns(NamedTuple):
     search_query: Any  # int32 [S]
     search_past_rec: Any  # [S], first rec event of the user with key > this search's key
     click: Any  # int32 [S + 1, P]: row s + 1 has the first clicks of search s; row 0 is empty
-    click_from: Any  # [S + 1, P], how many events have a key up to the click's; 0 in pads
+    click_from: Any  # [S + 1, P], how many events have a key up to the click's; ascending
 
 
 class History(NamedTuple):
@@ -42,13 +42,14 @@ class History(NamedTuple):
 
 def take_columns(timeline: Timeline, view: View) -> Columns:
     """The columns of a timeline that a view's histories are gathered from; indices are int64."""
+    since = pad_clicks(timeline, timeline.search_click_from, view.clicks)
     return Columns(
         timeline.rec_item,
         timeline.rec_to_search,
         timeline.search_query,
         timeline.search_past_rec,
         pad_clicks(timeline, timeline.search_click_item, view.clicks),
-        pad_clicks(timeline, timeline.search_click_from, view.clicks),
+        np.maximum.accumulate(since, axis=1),  # so that the last column is that of the last click
     )
 
 
@@ -105,8 +106,14 @@ def _take_clicks(xp: Any, columns: Columns, search: Any, before: Any) -> Any:
 
     before: [b, 1], how many events have a key below the target's: rec_end + search_end
     """
-    shown = take_rows(xp, columns.click_from, search) <= before[..., None]
-    return take_rows(xp, columns.click, search) * shown
+    clicks = take_rows(xp, columns.click, search)
+    if xp is np and clicks.size:  # few clicks are late, and a host need not look at the others
+        late = columns.click_from[search, -1] > before
+        if late.any():
+            row, slot = np.nonzero(late)
+            clicks[row, slot] *= columns.click_from[search[row, slot]] <= before[row]
+        return clicks
+    return clicks * (take_rows(xp, columns.click_from, search) <= before[..., None])
 
 
 def _slots(xp: Any, start: Any, end: Any, length: int) -> tuple[Any, Any]:
