@@ -2,6 +2,12 @@
 
     python -m launch.audit --data=DIR [--split=NAME]
 
+An echo is a leak that real logs have: a shop logs one click in the search that led to it (10:00)
+and as an interaction (10:01). A history that gives the search its click at 10:00 knows the answer
+of 10:01. So every click has a time of its own, a history shows it strictly after that, and a
+target that is known through a click of its own time or later is a fault (F16). An item that was
+truly taken or clicked before is a repeat: counted, and no fault.
+
 Prints a report for each split. Exit codes: 0 clean, 1 a leak, a broken split or list, or a changed
 file (the rows are named), 2 bad input.
 """

@@ -30,6 +30,7 @@ Say = Callable[[str], None]
 # Flags that only one source understands; given with another they would do nothing.
 _ONLY_FOR = {
     "preset": "synthetic",
+    "click_window": "tables",
     "category": "amazon_2014",
     "order": "amazon_2014",
     "search_share": "amazon_2014",
@@ -101,6 +102,10 @@ def _define_flags() -> flags.FlagValues:
     integer("t2", None, "global_time: test begins, ms UTC; default: after 90 %")
 
     text("preset", "demo", "synthetic: tiny, demo or kuaisar_scale")
+    flags.DEFINE_float(
+        "click_window", 3600, "tables: an interaction this many seconds after a search, with the "
+        "user and item of a click that has no time of its own, is that click", flag_values=values,
+    )  # fmt: skip
     text("category", None, "amazon_2014: e.g. Beauty; default: the only one in --raw")
     text("order", None, "amazon_2014: file that orders the events of one day, one user a line")
     flags.DEFINE_float(
@@ -153,7 +158,8 @@ def _read_source(values: flags.FlagValues, say: Say) -> SourceTables:
     if values.source == "tables":
         from common.data.readers.tables import read_tables
 
-        return read_tables(Path(values.raw), say=say)
+        window_ms = round(1000 * values.click_window)
+        return read_tables(Path(values.raw), window_ms=window_ms, say=say)
 
     from common.data.pseudo_queries import Recipe
     from common.data.readers.amazon_2014 import read_amazon

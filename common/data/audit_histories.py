@@ -31,6 +31,11 @@ from common.data.events import PARTS, TASKS
 from common.data.timeline import Timeline, build_timeline, expand_ranges
 from common.errors import InputError
 
+ECHO = (
+    "many targets were only clicked in a search before; where interactions are those clicks, "
+    "logged again, give `click_times` or a longer --click_window (docs/your_data.md, Echoes)"
+)
+_MANY = 0.1  # of the targets of a part, so that the audit says so
 _CHUNK = 1 << 22  # events looked at together: about 300 MB
 
 
@@ -70,6 +75,7 @@ def check_histories(
     timeline = build_timeline(data.rec, data.search, data.n_users, data.history_order)
     faults: list[Fault] = []
     figures: list[Figure] = []
+    many = False
     for task in TASKS:
         for part in PARTS:
             where, targets = f"{task}_{part}", rows[task, part]
@@ -97,6 +103,9 @@ def check_histories(
             faults += tally.faults(where)
             figures.append((f"{where} histories", _describe_lengths(lengths)))
             figures.append((f"{where} targets", tally.describe_repeats()))
+            many |= bool(len(targets)) and tally.only_clicked.mean() > _MANY
+    if many or any(fault.check == "F16" for fault in faults):
+        figures.append(("echo", ECHO))
     return faults, figures
 
 
@@ -153,11 +162,15 @@ class _Tally:
 
     def describe_repeats(self) -> str:
         """How many targets their histories know already, and through what."""
-        clicked = self.has_early & ~self.is_taken
         return (
             f"true repeats {percent(self.has_early)}: {int(self.is_taken.sum()):,} taken before, "
-            f"{int(clicked.sum()):,} only clicked in a search before"
+            f"{int(self.only_clicked.sum()):,} only clicked in a search before"
         )
+
+    @property
+    def only_clicked(self) -> np.ndarray:
+        """bool [n]: targets that are known through an earlier click of a search, and no rec event."""
+        return self.has_early & ~self.is_taken
 
     def _name(self, chosen: np.ndarray) -> Iterator[str]:
         return (self._log.describe(self._task, int(row)) for row in self._targets[chosen])
