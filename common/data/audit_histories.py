@@ -169,7 +169,7 @@ class _Tally:
 
     @property
     def only_clicked(self) -> np.ndarray:
-        """bool [n]: targets that are known through an earlier click of a search, and no rec event."""
+        """bool [n]: targets known through an earlier click of a search, not through a rec event."""
         return self.has_early & ~self.is_taken
 
     def _name(self, chosen: np.ndarray) -> Iterator[str]:
