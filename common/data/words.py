@@ -15,7 +15,7 @@ from __future__ import annotations
 import re
 import unicodedata
 from functools import lru_cache
-from itertools import groupby
+from itertools import groupby, pairwise
 
 import regex
 
@@ -62,7 +62,7 @@ def _pair_up(run: str) -> list[str]:
     """Each character of a run and, between two of them, both: "ABC" is A, AB, B, BC, C."""
     single = _CHARACTER.findall(run)
     words = single[:1]
-    for left, right in zip(single, single[1:], strict=False):
+    for left, right in pairwise(single):
         words += [left + right, right]
     return words
 
