@@ -96,7 +96,8 @@ def _define_flags() -> flags.FlagValues:
         "of leave_one_out_joint, leave_one_out_per_task, global_time",
         flag_values=values,
     )
-    integer("negatives", None, "per candidate list; default: what suits the source, else 99")
+    integer("negatives", None, "per candidate list, 0 = no lists; default: what suits the source, "
+            "else 99")  # fmt: skip
     integer("t1", None, "global_time: valid begins, ms UTC; default: after 80 % of the positives")
     integer("t2", None, "global_time: test begins, ms UTC; default: after 90 %")
 
