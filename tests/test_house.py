@@ -73,6 +73,7 @@ def test_only_the_generator_and_the_evidence_figures_know_the_truth():
         "common.data.event_tables",
         "common.data.folder",
         "common.ranking.evidence",
+        "launch.prepare",  # has it as a flag
         "launch.run",  # asks whether there is any
         *(name_of(path) for path in (ROOT / "common/data/readers").glob("synthetic*.py")),
     }

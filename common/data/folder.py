@@ -4,7 +4,7 @@
     users.parquet items.parquet queries.parquet tokens.parquet rec.parquet search.parquet
     split/<split>/{rec,search}_{train,valid,test}.npy     row numbers
     cand/<split>.<kind>/{rec,search}_{valid,test}.npy     candidate lists, a .json with each
-    truth/                                                synthetic data only
+    truth/                                                of synthetic data, or of --truth
 
 It is written beside its place and renamed when it is complete, so a folder is whole or absent.
 """

@@ -136,8 +136,8 @@ def test_data_without_lists_from_end_to_end(tmp_path):
     assert run_command(audit.main, [f"--data={data}"]) == 0
     words = [
         f"--config={ROOT / 'baselines_jax/configs/sasrec_tiny.py'}", f"--config.data.path={data}",
-        "--config.train.metric=rec/uniform99/NDCG@5", "--config.train.epochs=1", "--config.train.batch_size=64",
-        "--notensorboard", f"--workdir={workdir}",
+        "--config.train.metric=rec/uniform99/NDCG@5", "--config.train.epochs=1",
+        "--config.train.batch_size=64", "--notensorboard", f"--workdir={workdir}",
     ]  # fmt: skip
     assert run_command(train_command.main, words) == 0
     assert set(read_results(workdir / "results.json")["tasks"]["rec"]) == {"full"}
