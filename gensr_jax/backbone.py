@@ -13,7 +13,7 @@ import numpy as np
 from common.errors import InputError
 from gensr_jax.t5 import SIZES, T5Config
 from gensr_jax.t5_weights import find_tensors, load_pretrained, read_config
-from gensr_jax.tokens import Vocabulary
+from gensr_jax.vocabulary import Vocabulary
 
 # `config.t5.size` where nothing but a checkpoint will do.
 CHECKPOINT = "checkpoint"

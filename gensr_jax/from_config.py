@@ -32,7 +32,8 @@ from gensr_jax.settings import LossSettings, ModelSettings
 from gensr_jax.t5 import SIZES
 from gensr_jax.task import Collaborative, Texts, TuneSettings, make_task
 from gensr_jax.titles import build_titles
-from gensr_jax.tokens import Vocabulary, choose_vocabulary, identify, read_query_ids
+from gensr_jax.tokens import choose_vocabulary, read_query_ids
+from gensr_jax.vocabulary import Vocabulary, identify
 
 CHOICES = {
     "text.prompt": ("pieces", "published", "no_task"),

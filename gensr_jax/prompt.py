@@ -20,7 +20,8 @@ import numpy as np
 from common.data.texts import TokenLists
 from common.errors import InputError
 from gensr_jax.configs.templates import REC, SEARCH
-from gensr_jax.tokens import Vocabulary, pad_lists
+from gensr_jax.tokens import pad_lists
+from gensr_jax.vocabulary import Vocabulary
 
 SLOTS = ("hist_cf", "hist_sem", "cand_cf", "cand_sem")  # slot i holds soft token i
 

@@ -16,7 +16,7 @@ import numpy as np
 
 from common.errors import InputError
 from gensr_jax.prompt import SLOTS, Prompts
-from gensr_jax.tokens import Vocabulary
+from gensr_jax.vocabulary import Vocabulary
 
 MARKS = ("<TitleList>", "<FeatureList>", "<TargetTitle>", "<TargetItemID>")
 CAPS = (512, 512, 512, 32, 32)  # tokens of each text at the most

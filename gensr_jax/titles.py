@@ -10,7 +10,8 @@ from typing import NamedTuple
 import numpy as np
 
 from common.data.dataset import Dataset
-from gensr_jax.tokens import Vocabulary, pad_lists, read_title_ids
+from gensr_jax.tokens import pad_lists, read_title_ids
+from gensr_jax.vocabulary import Vocabulary
 
 
 class Titles(NamedTuple):

@@ -5,6 +5,10 @@ Texts are lower-cased: queries come so, and a title must show the same words. Ev
 and every word of the prompts is one token; parts of words, chosen by the library's trainer, spell
 the rest. (The trainer alone never proposes a whole word that no other word begins with.)
 
+Half of the tokens are characters at the most, the most frequent ones: Chinese has thousands. The
+256 bytes come on top, and any other character is its bytes in UTF-8 (SentencePiece's byte
+fallback), so that no text, of today or unseen, has an unknown token.
+
 The trainer sums in the order of a hash table, so its scores differ in the last digits from run to
 run. Rounded scores and ids in the order of the texts take that away. Source: ours.
 """
@@ -17,7 +21,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from gensr_jax.tokens import (
+from gensr_jax.vocabulary import (
     ANSWERS,
     SPECIALS,
     TRAILING_MARKS,
@@ -28,12 +32,14 @@ from gensr_jax.tokens import (
 )
 
 MIN_COUNT = 2  # of a word that becomes one token
+BYTES = tuple(f"<0x{byte:02X}>" for byte in range(256))  # the names that the library asks for
+_SPELT_BYTE = "<(?=0x)"  # parts a text that spells such a name, or it would be that byte
 _DIGITS = 3  # of a score; the noise is below 1e-9
 _STEP = 1e-4  # by which the trainer sets apart the scores of characters that it lost
 
 
 def train_unigram(texts: Iterable[str], size: int, prompt: Sequence[str] = ()) -> Vocabulary:
-    """A vocabulary of at most `size` tokens, more only where the texts have more characters.
+    """A vocabulary of at most `size` tokens beside the 256 bytes, more only for the prompts.
 
     Order and repetition of the texts change nothing. prompt: texts whose words become one token
     each, as do Yes and No. Half of the tokens are whole words at the most.
@@ -43,21 +49,24 @@ def train_unigram(texts: Iterable[str], size: int, prompt: Sequence[str] = ()) -
     distinct = sorted({*texts, *wanted})
     counts = Counter(word for text in distinct for word in _split(tokenizer, text))
     own = {word for text in wanted for word in _split(tokenizer, text)}
-    scores = _choose(_train(tokenizer, distinct, size), counts, own, size)
+    rare = _find_rare(counts, own, size // 2)
+    scores = _choose(_train(tokenizer, distinct, rare, size), counts, own, size)
     highest = max(scores.values())
     for answer in ANSWERS:  # two tokens together score below this, so Yes and No are never split
         [word] = _split(tokenizer, answer)
         scores[word] = max(scores[word], round(1.9 * highest, _DIGITS))
-    vocabulary = [(special, 0.0) for special in SPECIALS] + sorted(scores.items())
+    vocabulary = [(special, 0.0) for special in (*SPECIALS, *BYTES)] + sorted(scores.items())
     # A new one: the trained one would read the special tokens in a text as such.
     tokenizer = _make_tokenizer()
-    tokenizer.model = import_tokenizers().models.Unigram(vocabulary, unk_id=UNKNOWN)
+    tokenizer.model = import_tokenizers().models.Unigram(
+        vocabulary, unk_id=UNKNOWN, byte_fallback=True
+    )
     return make_vocabulary("unigram", tokenizer, where="the trained vocabulary")
 
 
 def _make_tokenizer() -> Any:
     library = import_tokenizers()
-    normalizers, splits = library.normalizers, library.pre_tokenizers
+    normalizers, splits, decoders = library.normalizers, library.pre_tokenizers, library.decoders
     tokenizer = library.Tokenizer(library.models.Unigram())
     tokenizer.normalizer = normalizers.Sequence([normalizers.NFKC(), normalizers.Lowercase()])
     tokenizer.pre_tokenizer = splits.Sequence(
@@ -65,9 +74,12 @@ def _make_tokenizer() -> Any:
             splits.WhitespaceSplit(),
             splits.Metaspace(prepend_scheme="always"),
             splits.Split(library.Regex(TRAILING_MARKS), "isolated"),
+            splits.Split(library.Regex(_SPELT_BYTE), "isolated"),
         ]
     )
-    tokenizer.decoder = library.decoders.Metaspace(prepend_scheme="always")
+    tokenizer.decoder = decoders.Sequence(
+        [decoders.ByteFallback(), decoders.Metaspace(prepend_scheme="always")]
+    )
     return tokenizer
 
 
@@ -77,10 +89,25 @@ def _split(tokenizer: Any, text: str) -> list[str]:
     return [word for word, _ in tokenizer.pre_tokenizer.pre_tokenize_str(normal)]
 
 
-def _train(tokenizer: Any, texts: Sequence[str], size: int) -> dict[str, float]:
-    """Pieces and their log-probabilities, equal for equal texts."""
+def _find_rare(counts: Mapping[str, int], own: set[str], most: int) -> set[str]:
+    """The characters that get no token: all but the `most` frequent ones and the prompts' own."""
+    occurrences: Counter[str] = Counter()
+    for word, count in counts.items():
+        for character in word:
+            occurrences[character] += count
+    by_count = sorted(occurrences, key=lambda character: (-occurrences[character], character))
+    return set(by_count[max(most, 0) :]) - {character for word in own for character in word}
+
+
+def _train(tokenizer: Any, texts: Sequence[str], rare: set[str], size: int) -> dict[str, float]:
+    """Pieces and their log-probabilities, equal for equal texts; none has a rare character."""
+    if rare:
+        blanks = dict.fromkeys(map(ord, rare), " ")
+        normal = map(tokenizer.normalizer.normalize_str, texts)
+        texts = sorted({text.translate(blanks) for text in normal})
     trainer = import_tokenizers().trainers.UnigramTrainer(
-        vocab_size=size,
+        # The trainer wants a token for each character of the texts, whatever was asked for.
+        vocab_size=max(size, 2 * len({character for text in texts for character in text})),
         special_tokens=list(SPECIALS),
         unk_token=SPECIALS[UNKNOWN],
         show_progress=False,
@@ -99,7 +126,7 @@ def _train(tokenizer: Any, texts: Sequence[str], size: int) -> dict[str, float]:
 def _choose(
     pieces: Mapping[str, float], counts: Mapping[str, int], own: set[str], size: int
 ) -> dict[str, float]:
-    """All characters, the prompts' own words, frequent words, then the likeliest other pieces."""
+    """The characters, the prompts' own words, frequent words, then the likeliest other pieces."""
     total = sum(counts.values())
     chosen = {piece: score for piece, score in pieces.items() if len(piece) == 1}
     frequent = [word for word, count in counts.items() if count >= MIN_COUNT and word not in own]

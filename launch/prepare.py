@@ -56,7 +56,12 @@ def main(argv: Sequence[str]) -> int:
 
     settings, out = _make_settings(values), Path(values.out)
     check_place(out, settings.overwrite)  # before any work
-    manifest = write_dataset(out, _read_source(values, say), settings, say=say)
+    source = _read_source(values, say)
+    if values.truth:
+        from common.data.readers.truth_tables import add_truth
+
+        source = add_truth(source, Path(values.truth), say=say)
+    manifest = write_dataset(out, source, settings, say=say)
     say("reading it back")
     report = [f"dataset {manifest['name']} in {out}"]
     report += [f"  {line}" for line in describe_dataset(manifest)]
@@ -84,6 +89,7 @@ def _define_flags() -> flags.FlagValues:
 
     choice("source", None, ["synthetic", "tables", "amazon_2014"], "where the data come from")
     text("out", None, "the dataset folder to make")
+    text("truth", None, "folder with the planted truth of --raw, see docs/data.md")
     text("raw", None, "folder of the raw files (tables, amazon_2014)")
     integer("seed", 0, "of the synthetic data, pseudo-queries and candidate lists")
     switch("overwrite", False, "replace the dataset folder --out")
@@ -97,7 +103,8 @@ def _define_flags() -> flags.FlagValues:
         "of leave_one_out_joint, leave_one_out_per_task, global_time",
         flag_values=values,
     )
-    integer("negatives", None, "per candidate list; default: what suits the source, else 99")
+    integer("negatives", None, "per candidate list, 0 = no lists; default: what suits the source, "
+            "else 99")  # fmt: skip
     integer("t1", None, "global_time: valid begins, ms UTC; default: after 80 % of the positives")
     integer("t2", None, "global_time: test begins, ms UTC; default: after 90 %")
 
@@ -125,6 +132,8 @@ def _check_flags(values: flags.FlagValues) -> None:
     for name, source in _ONLY_FOR.items():
         if values[name].present and values.source != source:
             raise InputError(f"--{name}: is for --source={source} only; leave it out")
+    if values.source == "synthetic" and values.truth:
+        raise InputError("--truth: synthetic data knows its own; leave it out")
     if values.source == "synthetic" and values.raw:
         raise InputError("--raw: synthetic data has no raw files; leave it out")
     if values.source != "synthetic" and not values.raw:

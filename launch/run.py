@@ -48,7 +48,7 @@ from launch.config import check_workdir, claim_workdir
 from launch.evidence import weigh_evidence
 from launch.methods import build_task, take_batch
 from launch.retriever import attach_retriever
-from launch.validation import open_validators
+from launch.validation import open_validators, settle_metrics
 
 
 def run_method(
@@ -85,6 +85,7 @@ def run_method(
         batch = copy_batch(mesh, take_batch(task, dataset, timeline))
         params, constants = init_params(task, place_key(config.seed, "init", mesh), batch, mesh)
     elif mode == "train":
+        task = settle_metrics(config, task, dataset)
         tell(describe(task, dataset, workdir, mesh))
         open_source, lines = open_sources(config, task, dataset, timeline, mesh)
         tell("\n".join(lines))

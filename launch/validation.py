@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -15,7 +16,50 @@ from common.ranking.metrics import METRICS
 from common.ranking.plans import FULL
 from common.ranking.protocols import Validator, make_validator
 from common.training.mesh import fetch, spread_batch
+from common.training.processes import tell
 from common.training.task import Stage, Task, judge_as, ranks_catalogue
+from launch.config import flatten
+
+
+def settle_metrics(config: Any, task: Task, dataset: Dataset) -> Task:
+    """The task with stages that are judged by what the dataset has.
+
+    Without any candidate list (`launch.prepare --negatives=0`) a stage that a list would judge is
+    judged by the full ranking, which is told; config.json keeps what was asked for.
+    Raises InputError naming the configuration's key for a list that is not among those there are,
+    and where there are none and the full catalogue is not ranked.
+    """
+    lists = dataset.manifest["candidates"].get(dataset.split, {})
+
+    def settle(stage: Stage) -> Stage:
+        metric = stage.stopping.metric
+        served, protocol, name = metric.split("/") if metric.count("/") == 2 else ("", "", "")
+        if protocol == FULL or served not in (*task.tasks, "mean") or name not in METRICS:
+            return stage  # `choose_protocols` says what is wrong with it
+        judged = judge_as(task, stage)
+        needed = task.tasks if served == "mean" else (served,)
+        wanted = [f"{one}_valid" for one in needed]
+        if all(part in lists.get(protocol, ()) for part in wanted):
+            return stage
+        key, full = _find_key(config, metric), f"{served}/{FULL}/{name}"
+        known = [kind for kind, files in lists.items() if all(part in files for part in wanted)]
+        ranked = all(ranks_catalogue(judged, one) for one in needed)
+        where = f"{key}: {metric!r} needs the candidate lists {protocol}, {dataset.path} has"
+        if lists or not ranked:
+            use = ", ".join([*known, *([FULL] if ranked else [])])
+            has = f"{', '.join(lists) or 'none'} for {dataset.split}"
+            mend = f"use {use}" if use else f"{task.name} ranks no catalogue; prepare it with lists"
+            raise InputError(f"{where} {has}; {mend}")
+        tell(f"{where} none: judged by {full}")
+        return stage._replace(stopping=replace(stage.stopping, metric=full))
+
+    return task._replace(stages=tuple(settle(stage) for stage in task.stages))
+
+
+def _find_key(config: Any, metric: str) -> str:
+    """The key that asks for a metric, e.g. "config.cf.metric"."""
+    keys = [key for key, value in flatten(config.to_dict()).items() if value == metric]
+    return " and ".join(f"config.{key}" for key in keys) or "config.train.metric"
 
 
 def open_validators(

@@ -3,7 +3,9 @@
 python -m launch.prepare --source=amazon_2014 --category=Beauty --raw=DIR --out=datasets/ordered ...
 python -m launch.main --config=baselines_jax/configs/sasrec_beauty_published.py --workdir=runs/check
 
-... --history_order=source --splits=leave_one_out_per_task --order=DIR/published_order.txt.gz
+... --history_order=source --splits=leave_one_out_per_task
+
+The reviews file has the published order inside a day, for all 22,363 users.
 
 Test rows, seed 0: Recall@10 0.0838 [0.0802, 0.0875], NDCG@10 0.0429 [0.0408, 0.0450]; Recall@5
 0.0549, NDCG@5 0.0335. SASRec in the table of the TIGER paper (Rajput et al. 2023): 0.0605, 0.0318,

@@ -9,15 +9,15 @@ Shapes: [D] documents  [W] words of all documents or queries
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
 
+from common.data.words import find_words
+
 K1, B = 1.2, 0.75
-_WORD = re.compile(r"\w+")
 
 
 class Words(NamedTuple):
@@ -39,17 +39,15 @@ class Bm25Index:
 
 
 def split_words(texts: Sequence[str | None], vocabulary: dict[str, int]) -> Words:
-    """Lower-cased words of texts as numbers; new words are added to `vocabulary`.
+    """The words of texts (`find_words`) as numbers; new words are added to `vocabulary`.
 
-    texts: text i, None = no words. Words are runs of letters, digits and underscores.
+    texts: text i, None = no words
     """
     lengths = np.zeros(len(texts) + 1, np.int64)
     words: list[int] = []
     for i, text in enumerate(texts):
         if text:
-            words += [
-                vocabulary.setdefault(w, len(vocabulary)) for w in _WORD.findall(text.lower())
-            ]
+            words += [vocabulary.setdefault(w, len(vocabulary)) for w in find_words(text)]
         lengths[i + 1] = len(words)
     return Words(lengths, np.asarray(words, np.int32))
 

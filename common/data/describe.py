@@ -75,7 +75,7 @@ def describe_split(dataset: Dataset) -> list[str]:
             f"              test rows whose item no train row has: {int(cold.sum()):,} "
             f"({100 * cold.mean():.1f} %), {len(np.unique(target[cold])):,} items"
         )
-    kinds = ", ".join(dataset.manifest["candidates"].get(dataset.split, {}))
+    kinds = ", ".join(dataset.manifest["candidates"].get(dataset.split, {})) or "none"
     return [*lines, f"  lists       {kinds}"]
 
 

@@ -4,7 +4,7 @@
     users.parquet items.parquet queries.parquet tokens.parquet rec.parquet search.parquet
     split/<split>/{rec,search}_{train,valid,test}.npy     row numbers
     cand/<split>.<kind>/{rec,search}_{valid,test}.npy     candidate lists, a .json with each
-    truth/                                                synthetic data only
+    truth/                                                of synthetic data, or of --truth
 
 It is written beside its place and renamed when it is complete, so a folder is whole or absent.
 """
@@ -57,15 +57,15 @@ class PrepareSettings:
     history_order: str = "time"  # or "source"; see `common.data.keys`
     splits: tuple[str, ...] = ("leave_one_out_joint",)  # of `common.data.splits.SPLITS`
     seed: int = 0  # of the candidate lists
-    negatives: int | None = None  # per list; None = what suits the source, else 99
+    negatives: int | None = None  # per list, 0 = no lists; None = what suits the source, else 99
     max_cut_share: float = 0.5  # leave_one_out_joint
     t1: int | None = None  # global_time, ms UTC; both or neither
     t2: int | None = None
     overwrite: bool = False  # replaces a dataset folder
 
     def __post_init__(self) -> None:
-        if self.negatives is not None and self.negatives < 1:
-            raise InputError(f"--negatives={self.negatives}: too few; use 1 or more")
+        if self.negatives is not None and self.negatives < 0:
+            raise InputError(f"--negatives={self.negatives}: is negative; use 0 for no lists")
         if not self.splits:
             raise InputError("--splits: names no split; give at least one")
         for split in self.splits:
@@ -157,7 +157,9 @@ def _fill_folder(
         pq.write_table(table, folder / f"{name}.parquet", compression="zstd")
         entries[name] = {"rows": table.num_rows, "sha256": table_sha256(table)}
 
-    negatives = settings.negatives or int(source.meta.get("negatives", _NEGATIVES))
+    negatives = settings.negatives
+    if negatives is None:
+        negatives = int(source.meta.get("negatives", _NEGATIVES))
     lists = make_source(tables, rec, search, settings.seed, negatives)
     notes = list(source.meta.get("notes", ()))
     splits, candidates = {}, {}

@@ -54,7 +54,7 @@ class ListSource(NamedTuple):
 def make_source(
     tables: Mapping[str, pa.Table], rec: RecEvents, search: SearchEvents, seed: int, negatives: int
 ) -> ListSource:
-    """Prepares drawing. negatives: k, how many each list gets."""
+    """Prepares drawing. negatives: k, how many each list gets; 0 = there will be none."""
     n_users, n_items = tables["users"].num_rows, tables["items"].num_rows
     return ListSource(
         events={"rec": rec, "search": search},
@@ -62,7 +62,7 @@ def make_source(
         n_items=n_items,
         seed=seed,
         negatives=negatives,
-        bm25=_index_texts(tables) if search.positive.any() else None,
+        bm25=_index_texts(tables) if negatives and search.positive.any() else None,
         same_query=same_query_items(search, n_items),
     )
 
@@ -75,6 +75,8 @@ def write_lists(
     Returns the manifest entry {kind: {task_part: {rows, sha256}}} and notes on what was left out.
     Raises InputError naming split, list and row where items are too few.
     """
+    if not source.negatives:
+        return {}, [f"split {split}: no candidate lists, as asked for"]
     entry: dict[str, Any] = {}
     notes: list[str] = []
     kinds = ["uniform", "popularity"]

@@ -75,7 +75,7 @@ class SourceTables:
     rec: pa.Table
     search: pa.Table
     meta: Mapping[str, Any]
-    truth: Mapping[str, pa.Table] = field(default_factory=dict)  # synthetic data only
+    truth: Mapping[str, pa.Table] = field(default_factory=dict)  # planted; empty where unknown
 
     def table(self, name: str) -> pa.Table:
         """The table of that name, one of `TABLES`."""

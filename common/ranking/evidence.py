@@ -1,4 +1,4 @@
-"""Does a model trust the right searches? Its weights against the planted truth of synthetic data.
+"""Does a model trust the right searches? Its weights against the planted truth of a dataset.
 
 Each target has a list: the searches in the model's window, with one weight each. Three figures,
 all areas under the ROC curve, ties counted as one half:
@@ -11,7 +11,7 @@ auc_pair_age  the same pairs, compared across lists between searches of equal ag
 
 Beside the model stand four scorers: random, recency, the share of the user's earlier clicks that
 have the query's topic ("profile"), and knowing the target's intent ("oracle").
-Source: ours. Apart from the generator, this is the only module that reads truth tables.
+Source: ours. Apart from the readers that make them, only this module knows truth tables.
 
 Shapes: [n] (target, search) pairs  [B] resamples
 """
@@ -138,7 +138,10 @@ def _read_truth(dataset: Dataset) -> _Truth:
     for name in ("rec", "search", "items"):
         file = folder / f"{name}.parquet"
         if not file.is_file():
-            raise InputError(f"{file}: not found; evidence figures need a synthetic dataset")
+            raise InputError(
+                f"{file}: not found; evidence figures need planted truth, see "
+                "`launch.prepare --truth=DIR`"
+            )
         table = pq.read_table(file)
         tables[name] = {key: table[key].to_numpy() for key in table.column_names}
     intent = np.zeros(len(dataset.rec.user), np.int32)

@@ -25,7 +25,7 @@ def get_config(arg: str = "") -> ConfigDict:
 
     config.text = ConfigDict()
     config.text.tokens = "auto"  # or unigram, words; with a backbone its own tokenizer is used
-    config.text.vocabulary = 4096  # tokens of a trained unigram tokenizer
+    config.text.vocabulary = 4096  # tokens of a trained unigram tokenizer, beside 256 bytes
     config.text.noun = "item"  # what the prompt calls an item: book, product, video
     # Templates of the prompts; {query} stands in the second one only.
     config.text.rec = REC

@@ -8,13 +8,13 @@ import sys
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from common.errors import InputError
 from gensr_jax.tokens import (
     choose_vocabulary,
-    identify,
     join_lists,
-    make_vocabulary,
     number_words,
     open_checkpoint_tokens,
     pad_lists,
@@ -22,6 +22,7 @@ from gensr_jax.tokens import (
     read_title_ids,
 )
 from gensr_jax.unigram import train_unigram
+from gensr_jax.vocabulary import identify, make_vocabulary
 
 tokenizers = pytest.importorskip("tokenizers")
 
@@ -46,7 +47,7 @@ def test_two_trainings_give_the_same_ids():
 def test_ids_do_not_hang_on_the_noise_of_the_trainer():
     """Ids stand in the order of the texts, scores are rounded, lost characters are equal."""
     model = json.loads(train_unigram(make_texts(), 120).tokenizer.to_str())["model"]
-    pieces, scores = zip(*model["vocab"][3:], strict=True)
+    pieces, scores = zip(*model["vocab"][3 + 256 :], strict=True)
     assert list(pieces) == sorted(pieces)
     assert all(score == round(score, 3) for score in scores)
 
@@ -54,11 +55,10 @@ def test_ids_do_not_hang_on_the_noise_of_the_trainer():
 def test_special_ids_and_answers_of_a_trained_vocabulary():
     vocabulary = train_unigram(make_texts(), 120)
     assert (vocabulary.pad, vocabulary.eos) == (0, 1)
-    assert vocabulary.size == 120
+    assert vocabulary.size == 120 + 256
     assert vocabulary.encode("Yes") == [vocabulary.yes]
     assert vocabulary.encode(" No ") == [vocabulary.no]
     assert len({0, 1, 2, vocabulary.yes, vocabulary.no}) == 5
-    assert vocabulary.encode("\u4e2d")[-1] == 2  # a character that no text has
     assert not {0, 1} & set(vocabulary.encode("<pad> </s> < pad > < end >"))
     assert vocabulary.encode("") == vocabulary.encode("  ") == []
 
@@ -80,6 +80,60 @@ def test_frequent_words_are_one_token_and_the_rest_is_spelt():
     assert len(rare) > 1
     assert vocabulary.decode(rare) == "buzako"
     assert vocabulary.decode(vocabulary.encode("Zabuko, red")) == "zabuko, red"
+
+
+def make_chinese(seed: int = 0) -> list[str]:
+    """Titles without blanks, of 4,200 characters, each in two titles or more."""
+    rng = np.random.default_rng(seed)
+    characters = [chr(0x4E00 + i) for i in range(4_200)]
+    order = np.concatenate([rng.permutation(4_200) for _ in range(2)]).reshape(-1, 8)
+    common = ["".join(rng.choice(characters[:300], 10)) for _ in range(400)]
+    return [*("".join(characters[i] for i in row) for row in order), *common]
+
+
+def test_more_characters_than_tokens_are_spelt_in_bytes():
+    texts = make_chinese()
+    vocabulary = train_unigram(texts, 4_096, ["Answer Yes or No."])
+    assert vocabulary.size <= 4_096 + 256
+    assert vocabulary.sha256 == train_unigram(texts[::-1], 4_096, ["Answer Yes or No."]).sha256
+    for text in [*texts[:50], *texts[-50:]]:
+        assert vocabulary.decode(vocabulary.encode(text)) == text
+    spelt = np.mean([sum(3 <= i < 259 for i in vocabulary.encode(t)) > 0 for t in texts[-400:]])
+    assert spelt == 0  # frequent characters are tokens
+    assert len(vocabulary.encode("Answer Yes or No.")) == 5
+
+
+@given(st.text(st.characters(codec="utf-8", exclude_characters="\u2581")))  # it stands for a blank
+@settings(derandomize=True, deadline=None)
+def test_no_text_has_an_unknown_token(trained, text):
+    ids = trained.encode(text)
+    assert all(3 <= i < trained.size for i in ids)
+    normal = trained.tokenizer.normalizer.normalize_str(text)
+    assert trained.decode(ids).split() == normal.split()
+
+
+@pytest.fixture(scope="module")
+def trained():
+    return train_unigram(make_texts(), 120)
+
+
+def test_unseen_characters_are_their_bytes():
+    vocabulary = train_unigram(make_texts(), 120)
+    first = vocabulary.tokenizer.token_to_id("<0x00>")
+    assert first == 3
+    spelt = [first + byte for byte in "\u4e2d".encode()]
+    assert vocabulary.encode("\u4e2d")[-3:] == spelt
+    assert vocabulary.decode(spelt) == "\u4e2d"
+    # A text that spells the name of such a token is not the byte.
+    assert vocabulary.decode(vocabulary.encode("<0x41>")) == "<0x41>"
+
+
+@pytest.mark.parametrize("size", [-5, 0, 1, 30])
+def test_a_small_vocabulary_has_what_it_needs(size):
+    """The trainer used to stop with "The vocabulary is not large enough"."""
+    vocabulary = train_unigram(make_texts(), size, ["predict whether: "])
+    assert vocabulary.decode(vocabulary.encode("predict baz")) == "predict baz"
+    assert vocabulary.encode("Yes") == [vocabulary.yes]
 
 
 def test_words_of_the_prompt_are_one_token_each():

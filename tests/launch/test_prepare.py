@@ -81,7 +81,7 @@ def test_settings_reach_the_folder(tmp_path: Path):
         (["--source=synthetic", "--preset=tny", "--out=o"], "no such preset"),
         (["--source=synthetic", "--out=o", "--splits=global"], "there is no split 'global'"),
         (["--source=synthetic", "--out=o", "--t1=5"], "--t1: is for the split global_time"),
-        (["--source=synthetic", "--out=o", "--negatives=0"], "--negatives=0: too few"),
+        (["--source=synthetic", "--out=o", "--negatives=-1"], "--negatives=-1: is negative"),
         (["--source=amazon_2014", "--raw=.", "--out=o", "--search_share=2"], "search_share 2.0"),
         (
             ["--source=synthetic", "--preset=tiny", "--negatives=119", "--out=o"],

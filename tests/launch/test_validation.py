@@ -1,5 +1,8 @@
 """Each stage is judged by its own scores, and by the protocols of its own metrics."""
 
+import dataclasses
+from pathlib import Path
+
 import jax
 import jax.numpy as jnp
 import pytest
@@ -9,10 +12,15 @@ from common.data.folder import load_dataset
 from common.data.timeline import build_timeline
 from common.data.view import View, candidate_items
 from common.errors import InputError
+from common.ranking.results import read_results
 from common.training.mesh import make_mesh
 from common.training.task import Stage, Stopping, Task
-from launch.validation import open_validators
+from launch import audit, prepare
+from launch import main as train_command
+from launch.command import run_command
+from launch.validation import open_validators, settle_metrics
 
+ROOT = Path(__file__).resolve().parents[2]
 CONFIG = ConfigDict({"eval": {"batch_size": 256, "filter_seen": "history"}})
 
 
@@ -74,3 +82,62 @@ def test_metrics_that_a_stage_will_not_have_are_named(data):
         open_validators(CONFIG, make_task(make_stage("a", "rec/full/F1")), *data)
     with pytest.raises(InputError, match="is not of the form task/protocol/metric"):
         open_validators(CONFIG, make_task(make_stage("a", "MRR")), *data)
+
+
+def without_lists(dataset):
+    manifest = {**dataset.manifest, "candidates": {"leave_one_out_joint": {}}}
+    return dataclasses.replace(dataset, manifest=manifest, load_lists=lambda task, part: {})
+
+
+def test_without_lists_a_stage_is_judged_by_the_full_ranking(data, capsys):
+    dataset, timeline, mesh = data
+    config = ConfigDict({**CONFIG, "train": {"metric": "mean/uniform99/MRR"}})
+    stages = [make_stage("a", "mean/uniform99/MRR"), make_stage("b", "rec/full/HR@5")]
+    task = make_task(*stages)._replace(score_catalogue=all_by_id(1.0))
+    settled = settle_metrics(config, task, without_lists(dataset))
+    assert [stage.stopping.metric for stage in settled.stages] == ["mean/full/MRR", "rec/full/HR@5"]
+    assert settled.stages[1] is stages[1]
+    told = capsys.readouterr().err
+    assert "config.train.metric: 'mean/uniform99/MRR' needs the candidate lists uniform99" in told
+    assert "has none: judged by mean/full/MRR" in told
+    open_validator = open_validators(config, settled, without_lists(dataset), timeline, mesh)
+    values = open_validator(settled.stages[0])({}, {})
+    assert values["rec/full/MRR"] == values["mean/full/MRR"]
+    message = r"config\.train\.metric: .* has none for .*; numbers ranks no catalogue; prepare"
+    with pytest.raises(InputError, match=message):
+        settle_metrics(config, make_task(stages[0]), without_lists(dataset))
+
+
+def test_a_list_that_is_not_there_is_named_with_its_key_and_those_there_are(data):
+    dataset = data[0]
+    config = ConfigDict(
+        {"cf": {"metric": "rec/uniform99/MRR"}, "train": {"metric": "rec/full/MRR"}}
+    )
+    task = make_task(make_stage("a", "rec/uniform99/MRR"))
+    message = (
+        r"^config\.cf\.metric: 'rec/uniform99/MRR' needs the candidate lists uniform99, .* has "
+        r"uniform19, popularity19, bm25_19 for leave_one_out_joint; use uniform19, popularity19$"
+    )
+    with pytest.raises(InputError, match=message):
+        settle_metrics(config, task, dataset)
+    # There is such a list, but not of this task.
+    with pytest.raises(InputError, match=r"needs the candidate lists bm25_19, .*; use uniform19,"):
+        settle_metrics(config, make_task(make_stage("a", "rec/bm25_19/MRR")), dataset)
+    kept = make_task(make_stage("a", "rec/uniform19/MRR"), make_stage("b", "rec/uniform99/F1"))
+    assert settle_metrics(config, kept, dataset).stages == kept.stages
+
+
+def test_data_without_lists_from_end_to_end(tmp_path):
+    data, workdir = tmp_path / "data", tmp_path / "run"
+    words = ["--source=synthetic", "--preset=tiny", "--negatives=0", f"--out={data}"]
+    assert run_command(prepare.main, words) == 0
+    assert load_dataset(data).load_lists("rec", "test") == {}
+    assert not (data / "cand").exists()
+    assert run_command(audit.main, [f"--data={data}"]) == 0
+    words = [
+        f"--config={ROOT / 'baselines_jax/configs/sasrec_tiny.py'}", f"--config.data.path={data}",
+        "--config.train.metric=rec/uniform99/NDCG@5", "--config.train.epochs=1",
+        "--config.train.batch_size=64", "--notensorboard", f"--workdir={workdir}",
+    ]  # fmt: skip
+    assert run_command(train_command.main, words) == 0
+    assert set(read_results(workdir / "results.json")["tasks"]["rec"]) == {"full"}

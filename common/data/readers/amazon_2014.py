@@ -74,7 +74,7 @@ def read_amazon(
     recipe:   how pseudo-queries are made; None = the defaults
     seed:     of the recipe's draws
     order:    a file with one user a line, raw user id and then raw item ids, which decides the
-              order inside a day; None = file order
+              order inside a day; None = file order, which is the published order of Beauty
     say:      told what is going on
     Raises InputError for a file that is missing, damaged or not what it should be.
     """
@@ -90,14 +90,20 @@ def read_amazon(
     known = [metadata.get(raw_id, unknown) for raw_id in items.to_pylist()]
 
     notes = []
+    in_file = np.arange(len(user))
     if recipe.mode == "copy":
         notes.append("a purchase and the search made from it share time and place in the order")
     if order is None:
-        came = np.arange(len(user))
+        came = in_file
         notes.append("source order = file order")
     else:
         came, early = place_in_order(order, users, items, user, item, reviews.ts)
-        notes.append(f"source order = {order.name}; {early:,} of its steps go back in time")
+        changed = _count_changed(user, item, reviews.ts, in_file, came)
+        what = f"other than file order for {changed:,} of {len(users):,} users"
+        if not changed:
+            what = f"file order for all {len(users):,} users, so --order is not needed"
+        notes.append(f"source order = {order.name}: {what}; {early:,} of its steps go back in time")
+        say(notes[-1])
     say("making pseudo-queries")
     by_time, seq = number_events(user, reviews.ts, came)
     user, item, ts = user[by_time], item[by_time], reviews.ts[by_time]
@@ -136,6 +142,14 @@ def read_amazon(
             "notes": notes,
         },
     )
+
+
+def _count_changed(
+    user: np.ndarray, item: np.ndarray, ts: np.ndarray, one: np.ndarray, other: np.ndarray
+) -> int:
+    """Users whose items come in another order with `other` than with `one`, inside equal times."""
+    first, second = (number_events(user, ts, came)[0] for came in (one, other))
+    return len(np.unique(user[first][item[first] != item[second]]))
 
 
 def read_reviews(path: Path) -> Reviews:

@@ -1,6 +1,7 @@
 """The planted truth of the synthetic data: which search is useful, and for which click.
 
-Only this module and `common.ranking.evidence` know these tables; models never see them.
+Only this module, `truth_tables` and `common.ranking.evidence` know these tables; models never see
+them.
 """
 
 from __future__ import annotations

@@ -10,7 +10,6 @@ searches may be absent. See docs/your_data.md.
 from __future__ import annotations
 
 import difflib
-import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
@@ -48,6 +47,7 @@ from common.data.vocabulary import (
     tabulate_queries,
     tabulate_users,
 )
+from common.data.words import find_words, fold_query
 from common.errors import InputError
 
 COLUMNS = {  # name: (required, optional)
@@ -55,7 +55,6 @@ COLUMNS = {  # name: (required, optional)
     "searches": (("user", "query", "time"), ("clicked", "shown", "seq")),
     "items": (("item",), ("title", "category", "brand", "text")),
 }
-_WORD = re.compile(r"\w+")
 
 
 class _Events(NamedTuple):
@@ -211,10 +210,10 @@ def _find_items(
 
 
 def _read_queries(source: SourceTable) -> tuple[pa.Table, pa.Table, np.ndarray]:
-    """queries, tokens and int32 query of each row. Case and white space do not count."""
+    """queries, tokens and int32 query of each row. Queries of one `fold_query` are one."""
     encoded = read_names(source, "query").dictionary_encode()
-    texts = [" ".join(text.lower().split()) for text in encoded.dictionary.to_pylist()]
-    queries, tokens = tabulate_queries({text: _WORD.findall(text) for text in texts})
+    texts = [fold_query(text) for text in encoded.dictionary.to_pylist()]
+    queries, tokens = tabulate_queries({text: find_words(text) for text in texts})
     ids = find_ids(pa.array(texts, pa.string()), queries["text"].combine_chunks())
     return queries, tokens, ids[np.asarray(encoded.indices)]
 

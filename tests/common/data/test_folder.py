@@ -290,7 +290,7 @@ def test_an_empty_folder_may_be_filled(tmp_path: Path):
         ({"splits": ("leave_one_out_joined",)}, "did you mean leave_one_out_joint"),
         ({"splits": ()}, "names no split"),
         ({"splits": ("global_time", "global_time")}, "twice"),
-        ({"negatives": 0}, "--negatives=0"),
+        ({"negatives": -1}, "--negatives=-1"),
     ],
 )
 def test_bad_settings(options, message):

@@ -130,7 +130,7 @@ def test_bad_input_is_named(by_hand, tmp_path):
     with pytest.raises(InputError, match="not finite"):
         report([2], [0], [np.nan])
     (dataset.path / "truth" / "search.parquet").unlink()
-    with pytest.raises(InputError, match=r"search\.parquet: not found; .*synthetic"):
+    with pytest.raises(InputError, match=r"search\.parquet: not found; .*--truth=DIR"):
         report([2], [0], [1.0])
 
 
