@@ -169,8 +169,8 @@ def _match(
     """
     columns = KEYS[file.name]
     named = " and ".join([", ".join(columns[:-1]), columns[-1]] if columns[1:] else columns)
-    who, which, ts = (np.concatenate(pair) for pair in zip(table, keys, strict=True))
-    ranks = rank_keys(who, which, ts, "source")
+    who, other, ts = (np.concatenate(pair) for pair in zip(table, keys, strict=True))
+    ranks = rank_keys(who, other, ts, "source")  # equal where all three are
     of_table, of_file = ranks[: len(table.who)], ranks[len(table.who) :]
     in_table = np.zeros(len(ranks), bool)
     in_table[of_table] = True
