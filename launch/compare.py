@@ -21,7 +21,14 @@ from typing import Any
 from absl import flags
 
 from common.errors import InputError
-from common.ranking.compare import RESAMPLES, Run, compare_methods, find_doubts
+from common.ranking.compare import (
+    RESAMPLES,
+    Run,
+    compare_methods,
+    find_doubts,
+    find_few,
+    repeat_alarms,
+)
 from common.ranking.metrics import METRICS, metrics_from_ranks
 from common.ranking.ranks import read_ranks
 from common.ranking.results import read_results
@@ -73,7 +80,12 @@ def main(argv: Sequence[str]) -> int:
         seed=values.seed,
         resamples=values.resamples,
     )
-    comparison["notes"] = [*find_doubts(comparison), *find_twins(configs)]
+    comparison["notes"] = [
+        *repeat_alarms(methods, values.task, values.protocol),
+        *find_few(comparison),
+        *find_doubts(comparison),
+        *find_twins(configs),
+    ]
     text = format_comparison(comparison)
     print(text)
     write_report(Path(values.out), comparison, text, values.picture)

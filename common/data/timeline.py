@@ -11,12 +11,22 @@ Shapes: [U] users  [R] positives of rec.parquet  [S] rows of search.parquet  [X]
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 
 from common.data.events import RecEvents, SearchEvents
 from common.data.keys import HISTORY_ORDERS
 from common.errors import InputError
+
+
+class KnownItems(NamedTuple):
+    """Items that histories show; arrays of one length."""
+
+    owner: np.ndarray  # int64, which of the rows asked for
+    is_click: np.ndarray  # bool: through a click of a search, else through a rec event
+    place: np.ndarray  # int64, where it stands among the timeline's rec events, or its clicks
+    item: np.ndarray  # int32
 
 
 @dataclass(frozen=True)
@@ -102,24 +112,30 @@ class Timeline:
         target is left out even where it is a true repeat, so that masking these items from a
         full ranking never masks the answer.
         """
+        known = self.known_items(task, rows)
         index = self.find(task, rows)
         target = (self.search_target if task == "search" else self.rec_item)[index]
-        rec_end, search_end, rec_start, search_start = self.ends_at(task, index)
+        keep = known.item != target[known.owner]
+        offsets = np.zeros(len(index) + 1, np.int64)
+        np.cumsum(np.bincount(known.owner[keep], minlength=len(index)), out=offsets[1:])
+        return offsets, known.item[keep]
+
+    def known_items(self, task: str, rows: np.ndarray) -> KnownItems:
+        """Every item that the whole history of each row shows, its own target too.
+
+        rows: int64 [n]. Row by row: rec items in order of time, then clicked items, repeats kept.
+        """
+        rec_end, search_end, rec_start, search_start = self.ends(task, rows)
         clicks = self.search_click_off
         starts = np.stack([rec_start, clicks[search_start]], axis=1).ravel()
         sizes = np.stack([rec_end, clicks[search_end]], axis=1).ravel() - starts
-
-        n = len(index)
         place = expand_ranges(starts, sizes)
-        is_rec = np.repeat(np.tile([True, False], n), sizes)
-        items = np.empty(len(place), np.int32)
-        items[is_rec] = self.rec_item[place[is_rec]]
-        items[~is_rec] = self.search_click_item[place[~is_rec]]
-        owner = np.repeat(np.repeat(np.arange(n), 2), sizes)
-        keep = items != target[owner]
-        offsets = np.zeros(n + 1, np.int64)
-        np.cumsum(np.bincount(owner[keep], minlength=n), out=offsets[1:])
-        return offsets, items[keep]
+        is_click = np.repeat(np.tile([False, True], len(rec_end)), sizes)
+        owner = np.repeat(np.repeat(np.arange(len(rec_end)), 2), sizes)
+        item = np.empty(len(place), np.int32)
+        item[~is_click] = self.rec_item[place[~is_click]]
+        item[is_click] = self.search_click_item[place[is_click]]
+        return KnownItems(owner, is_click, place, item)
 
 
 def build_timeline(
