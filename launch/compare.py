@@ -21,14 +21,8 @@ from typing import Any
 from absl import flags
 
 from common.errors import InputError
-from common.ranking.compare import (
-    RESAMPLES,
-    Run,
-    compare_methods,
-    find_doubts,
-    find_few,
-    repeat_alarms,
-)
+from common.ranking.alarms import repeat_alarms, tell_few
+from common.ranking.compare import RESAMPLES, Run, compare_methods, find_doubts
 from common.ranking.metrics import METRICS, metrics_from_ranks
 from common.ranking.ranks import read_ranks
 from common.ranking.results import read_results
@@ -81,8 +75,12 @@ def main(argv: Sequence[str]) -> int:
         resamples=values.resamples,
     )
     comparison["notes"] = [
-        *repeat_alarms(methods, values.task, values.protocol),
-        *find_few(comparison),
+        *repeat_alarms(
+            {name: [run.results for run in runs] for name, runs in methods.items()},
+            values.task,
+            values.protocol,
+        ),
+        *filter(None, [tell_few(comparison["rows"], comparison["users"])]),
         *find_doubts(comparison),
         *find_twins(configs),
     ]

@@ -1,7 +1,4 @@
-"""What training has never seen: one count, so that every report means the same by "cold".
-
-Shapes: [I] items + 1
-"""
+"""What training has never seen, counted in one way by `prepare`, the audit and results."""
 
 from __future__ import annotations
 
@@ -14,12 +11,19 @@ from common.data.events import TASKS
 from common.data.negatives import row_items
 
 
-def count_in_training(dataset: Dataset, rows: Mapping[tuple[str, str], np.ndarray]) -> np.ndarray:
-    """int64 [I]: how often each item stands in a train row of either task; 0 = a cold item.
+def mark_warm_items(
+    dataset: Dataset, rows: Mapping[tuple[str, str], np.ndarray] | None = None
+) -> np.ndarray:
+    """bool [n_items + 1]: the item stands in a training row of the split, of either task.
 
-    rows: (task, part) -> row numbers, such as `dataset.rows`. All clicked items of a train search
-    count, not only its target. Entry 0 belongs to no item.
+    rows: (task, part) -> int64 row numbers; None = the dataset's
+    An item is warm for both tasks when one of them trains on it, and every click of a training
+    search counts, not the first alone. All others are cold; entry 0, no item, is cold.
     Source: ours.
     """
-    items = [row_items(dataset.events(task), rows[task, "train"])[1] for task in TASKS]
-    return np.bincount(np.concatenate(items), minlength=dataset.n_items + 1)
+    rows = dataset.rows if rows is None else rows
+    warm = np.zeros(dataset.n_items + 1, bool)
+    for task in TASKS:
+        warm[row_items(dataset.events(task), rows[task, "train"])[1]] = True
+    warm[0] = False
+    return warm

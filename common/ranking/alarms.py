@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
+from common.ranking.intervals import MIN_USERS
 from common.ranking.sanity import find_leak
 
 MAX_TIE_RATE = 0.01
@@ -34,3 +35,31 @@ def tell_alarm(alarm: Alarm) -> str:
     """An alarm in one line."""
     where = "" if alarm["where"] == EVERYWHERE else f" {alarm['where']}:"
     return f"{alarm['alarm']}:{where} {alarm['says']}"
+
+
+def repeat_alarms(
+    methods: Mapping[str, Sequence[Mapping[str, Any]]], task: str, protocol: str
+) -> list[str]:
+    """A line for every alarm of compared runs that concerns this ranking, naming the methods.
+
+    methods: {name: the results of its runs}; an alarm is told with the figure of the first run
+    """
+    found: dict[tuple[str, str], tuple[str, list[str]]] = {}
+    for name, runs in methods.items():
+        for alarm in (alarm for results in runs for alarm in results.get("alarms", ())):
+            if alarm["where"] in (EVERYWHERE, f"{task}/{protocol}"):
+                key = (alarm["alarm"], alarm["where"])
+                _, names = found.setdefault(key, (tell_alarm(alarm), []))
+                if name not in names:
+                    names.append(name)
+    return [f"{told} ({', '.join(names)})." for told, names in found.values()]
+
+
+def tell_few(rows: int, users: int) -> str:
+    """That so few users were ranked that nothing can be concluded; empty from `MIN_USERS` on."""
+    if users >= MIN_USERS:
+        return ""
+    return (
+        f"TOO FEW ROWS to conclude anything: {rows:,} of {users:,} users; "
+        f"test on at least {MIN_USERS} users"
+    )

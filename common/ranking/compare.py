@@ -16,15 +16,8 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from common.errors import InputError
-from common.ranking.alarms import EVERYWHERE, tell_alarm
 from common.ranking.evidence import FIGURES
-from common.ranking.intervals import (
-    FLIPS,
-    MIN_USERS,
-    Comparison,
-    bca_intervals,
-    compare_columns,
-)
+from common.ranking.intervals import FLIPS, Comparison, bca_intervals, compare_columns
 from common.ranking.metrics import metrics_from_ranks
 from common.ranking.ranks import RankTable
 
@@ -255,29 +248,6 @@ def average_evidence(results: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
                     "lowest": min(float(entry["low"]) for entry in entries),
                 }
     return summary
-
-
-def repeat_alarms(methods: Mapping[str, Sequence[Run]], task: str, protocol: str) -> list[str]:
-    """A note for every alarm of the runs that concerns the compared ranking, naming the methods."""
-    found: dict[tuple[str, str], tuple[str, list[str]]] = {}
-    for name, runs in methods.items():
-        for alarm in (alarm for run in runs for alarm in run.results.get("alarms", ())):
-            if alarm["where"] in (EVERYWHERE, f"{task}/{protocol}"):
-                key = (alarm["alarm"], alarm["where"])
-                _, names = found.setdefault(key, (tell_alarm(alarm), []))
-                if name not in names:
-                    names.append(name)
-    return [f"{told} ({', '.join(names)})." for told, names in found.values()]
-
-
-def find_few(comparison: Mapping[str, Any]) -> list[str]:
-    """A note where there are too few users to conclude anything from."""
-    if comparison["users"] >= MIN_USERS:
-        return []
-    return [
-        f"TOO FEW ROWS to conclude anything: {comparison['rows']:,} of {comparison['users']:,} "
-        f"users; take data with at least {MIN_USERS} users to test."
-    ]
 
 
 def find_doubts(comparison: Mapping[str, Any]) -> list[str]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from common.ranking.intervals import MIN_USERS
+from common.ranking.alarms import tell_few
 from common.ranking.plans import FULL
 
 METRIC = "NDCG@10"
@@ -32,7 +32,7 @@ def slice_lines(results: Mapping[str, Any]) -> Iterator[str]:
     for task, slices in results.get("slices", {}).items():
         lines = [_slice_line(results, task, name) for name in slices]
         lines = [line for line in lines if line]
-        if lines and not _has_few(results, task):
+        if lines and not _tell_few(results, task):
             yield f"{task} / {_protocol(results, task)}: {METRIC} (share of the rows)"
             yield from lines
 
@@ -44,7 +44,7 @@ def _slice_line(results: Mapping[str, Any], task: str, name: str) -> str:
         entry = results["slices"][task][name][label]
         if 0 < entry["n"] < total:
             value = _value(results, task, entry)
-            told = f"n = {entry['n']:,}" if value is None else f"{entry['n'] / total:.0%}"
+            told = f"n = {entry['n']:,}" if value is None else f"{_share(entry['n'] / total)}"
             cells.append(f"{words} {'-' if value is None else f'{value:.4f}'} ({told})")
     return f"  {name:<12}" + "   ".join(cells) if cells else ""
 
@@ -54,27 +54,33 @@ def tell_score(results: Mapping[str, Any]) -> Iterator[str]:
     for task, slices in results.get("slices", {}).items():
         protocol, total = _protocol(results, task), results["protocol"]["rows"][task]
         new, repeat = slices["target"]["new"], slices["target"]["repeat"]
-        if _has_few(results, task):
-            users = results["protocol"]["users"][task]
-            yield (
-                f"{task}: TOO FEW ROWS to conclude anything: {total:,} of {users:,} users "
-                f"({repeat['n']:,} repeats); take data with at least {MIN_USERS} users to test"
-            )
+        few = _tell_few(results, task)
+        if few:
+            yield f"{task}: {few}"
         elif not repeat["n"]:
             yield f"{task} / {protocol}: all targets are items new to their users"
+        elif not new["n"]:
+            yield f"{task} / {protocol}: all targets are repeats, known from their own history"
         else:
             share, value = repeat["n"] / total, _value(results, task, repeat)
-            told = f"{1 - share:.0%} of the targets are new items: {_tell(results, task, new)}; "
-            told += f"{share:.0%} repeats: {_tell(results, task, repeat)}"
+            told = f"{_share(1 - share)} of targets are new items: {METRIC} "
+            told += f"{_tell(results, task, new)}; "
+            told += f"{_share(share)} repeats: {_tell(results, task, repeat)}"
             score = results["tasks"][task][protocol][METRIC]["value"]
             if value is not None and score > 0:
-                told += f", {value * share / score:.0%} of the score"
+                told += f", {_share(value * share / score)} of the score"
             yield f"{task} / {protocol}: {told}"
 
 
 def _tell(results: Mapping[str, Any], task: str, entry: Mapping[str, Any]) -> str:
     value = _value(results, task, entry)
-    return f"too few to say (n = {entry['n']:,})" if value is None else f"{METRIC} {value:.4f}"
+    return f"- (n = {entry['n']:,})" if value is None else f"{value:.4f}"
+
+
+def _share(share: float) -> str:
+    """Whole percents, and a decimal where they would say none or all."""
+    whole = f"{share:.0%}"
+    return f"{share:.1%}" if whole in ("0%", "100%") and 0 < share < 1 else whole
 
 
 def _value(results: Mapping[str, Any], task: str, entry: Mapping[str, Any]) -> float | None:
@@ -90,5 +96,5 @@ def _protocol(results: Mapping[str, Any], task: str) -> str:
     return FULL if FULL in protocols else next(iter(protocols))
 
 
-def _has_few(results: Mapping[str, Any], task: str) -> bool:
-    return bool(results["protocol"]["users"][task] < MIN_USERS)
+def _tell_few(results: Mapping[str, Any], task: str) -> str:
+    return tell_few(*(results["protocol"][what][task] for what in ("rows", "users")))

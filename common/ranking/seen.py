@@ -89,7 +89,7 @@ def choose_filter(dataset: Dataset, timeline: Timeline, asked: str) -> FilterCho
     if asked == AUTO:
         reason = f"auto: {found}" + (f", above {limit}" if share > MAX_REPEATS else "")
     elif name != "none" and share > MAX_REPEATS:
-        reason = f"as asked, though {found}, and leaving out the rest gives them away"
+        reason = f"as asked; it favours the {found.replace(' stand', ' that stand')}"
     else:
         reason = f"as asked; {found}"
     return FilterChoice(name, reason, repeats)

@@ -13,9 +13,10 @@ from typing import Any
 
 import numpy as np
 
-from common.data.cold import count_in_training
+from common.data.cold import mark_warm_items
 from common.data.dataset import Dataset
 from common.data.events import TASKS
+from common.data.negatives import train_items
 from common.data.timeline import Timeline
 from common.ranking.intervals import MIN_USERS, RESAMPLES, slice_intervals
 from common.ranking.metrics import metrics_from_ranks
@@ -118,11 +119,10 @@ def mark_slices(dataset: Dataset, timeline: Timeline, task: str, rows: np.ndarra
     events = dataset.events(task)
     target = events.target[rows]
     repeats = find_repeats(dataset, timeline, task, rows)
-    times = count_in_training(dataset, dataset.rows)
-    cold = times[target] == 0
+    warm = mark_warm_items(dataset)[target]
     _, search_end, _, search_start = timeline.ends(task, rows)
     searches = search_end > search_start
-    third = split_popularity(times)[target]
+    third = split_popularity(count_in_training(dataset))[target]
     masks = {
         "target": {
             "new": ~repeats.known,
@@ -130,10 +130,10 @@ def mark_slices(dataset: Dataset, timeline: Timeline, task: str, rows: np.ndarra
             "bought_before": repeats.bought,
             "clicked_before": repeats.clicked & ~repeats.bought,
         },
-        "item": {"warm": ~cold, "cold": cold},
+        "item": {"warm": warm, "cold": ~warm},
         "user": {"with_searches": searches, "without_searches": ~searches},
         "popularity": {
-            name: (third == index) & ~cold for index, name in enumerate(("head", "middle", "tail"))
+            name: (third == index) & warm for index, name in enumerate(("head", "middle", "tail"))
         },
     }
     if task == "search":
@@ -141,6 +141,12 @@ def mark_slices(dataset: Dataset, timeline: Timeline, task: str, rows: np.ndarra
         seen = np.isin(dataset.search.query[rows], trained)
         masks["query"] = {"seen": seen, "unseen": ~seen}
     return masks
+
+
+def count_in_training(dataset: Dataset) -> np.ndarray:
+    """int64 [I]: how often each item was taken in the train rows of both tasks, with all clicks."""
+    _, items = train_items(dataset)
+    return np.bincount(items, minlength=dataset.n_items + 1)
 
 
 def split_popularity(times: np.ndarray) -> np.ndarray:
