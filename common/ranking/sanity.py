@@ -238,15 +238,21 @@ def place_targets(
     Source: ours.
     """
     placed: dict[str, Bounds] = {}
+    groups: dict[tuple[str, bytes], list[tuple[str, RankTable]]] = {}  # these share a bootstrap
     for (task, protocol), table in ranks.items():
-        others = sizes[f"{task}/{protocol}"] - 1
-        if others > 0:
-            before = (table.rank_low.astype(np.float64) + table.rank_high) / 2 - 1
-            bounds = bca_intervals(
-                table.user, before[:, None] / others, resamples=resamples, seed=seed
-            )
-            value, low, high = (min(float(part[0]), 1.0) for part in bounds)
-            placed[f"{task}/{protocol}"] = {"value": value, "low": low, "high": high}
+        where = f"{task}/{protocol}"
+        if sizes[where] > 1:
+            groups.setdefault((task, table.row.tobytes()), []).append((where, table))
+    for members in groups.values():
+        before = [
+            ((table.rank_low.astype(np.float64) + table.rank_high) / 2 - 1) / (sizes[where] - 1)
+            for where, table in members
+        ]
+        users = members[0][1].user
+        bounds = bca_intervals(users, np.stack(before, 1), resamples=resamples, seed=seed)
+        for (where, _), *triple in zip(members, *bounds, strict=True):
+            value, low, high = (min(float(part), 1.0) for part in triple)
+            placed[where] = {"value": value, "low": low, "high": high}
     return placed
 
 
