@@ -21,6 +21,7 @@ from typing import Any
 from absl import flags
 
 from common.errors import InputError
+from common.ranking.alarms import repeat_alarms, tell_few
 from common.ranking.compare import RESAMPLES, Run, compare_methods, find_doubts
 from common.ranking.metrics import METRICS, metrics_from_ranks
 from common.ranking.ranks import read_ranks
@@ -73,7 +74,16 @@ def main(argv: Sequence[str]) -> int:
         seed=values.seed,
         resamples=values.resamples,
     )
-    comparison["notes"] = [*find_doubts(comparison), *find_twins(configs)]
+    comparison["notes"] = [
+        *repeat_alarms(
+            {name: [run.results for run in runs] for name, runs in methods.items()},
+            values.task,
+            values.protocol,
+        ),
+        *filter(None, [tell_few(comparison["rows"], comparison["users"])]),
+        *find_doubts(comparison),
+        *find_twins(configs),
+    ]
     text = format_comparison(comparison)
     print(text)
     write_report(Path(values.out), comparison, text, values.picture)

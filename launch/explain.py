@@ -19,6 +19,7 @@ import jax
 from common.data.folder import load_dataset
 from common.data.timeline import build_timeline
 from common.errors import InputError
+from common.ranking.seen import choose_filter
 from common.training.mesh import make_mesh
 from common.training.task import ranks_catalogue
 from launch.config import check_workdir
@@ -87,7 +88,8 @@ def explain_run(config: Any, workdir: Path, users: str) -> int:
         searches = ((user, find_case(dataset, timeline, user, least, "search")) for user in chosen)
         cases += [(user, case) for user, case in searches if case is not None]
     trained = load_model(task, workdir, config.seed, dataset, timeline, mesh)
-    explain = kind.open(trained, mesh, Names(dataset), config.eval.filter_seen)
+    left_out = choose_filter(dataset, timeline, config.eval.filter_seen).name
+    explain = kind.open(trained, mesh, Names(dataset), left_out)
     folder = workdir / "explain"
     pictures: list[tuple[Path, Explanation]] = []
     for user, case in cases:

@@ -26,6 +26,7 @@ from common.ranking.report import find_problems, format_report
 from common.ranking.results import build_results, write_results
 from common.ranking.rows import choose_rows
 from common.ranking.sanity import merge_ranks, rank_baselines
+from common.ranking.slices import slice_ranks
 from common.training.loop import train
 from common.training.mesh import (
     check_batch_size,
@@ -173,7 +174,7 @@ def evaluate_method(
                 served,
                 choose_rows(dataset, timeline, served, "test", task.view.min_history),
                 full=(served, FULL) in evaluation.ranks,
-                filter_seen=config.eval.filter_seen,
+                filter_seen=evaluation.details["filter_seen"],
                 seed=config.seed,
             )
             for served in task.tasks
@@ -195,6 +196,7 @@ def evaluate_method(
         stage=task.stages[-1].name if task.stages else None,
         parameters=count_numbers(params, task.rows),
         evidence=evidence,
+        slices=slice_ranks(dataset, timeline, evaluation.ranks, seed=config.seed),
     )
     if is_first():
         with writing(workdir / "ranks.parquet"):

@@ -31,6 +31,6 @@ def get_config(arg: str = "") -> ConfigDict:
 
     config.eval = ConfigDict()
     config.eval.batch_size = 512
-    config.eval.filter_seen = "history"  # or train, none
+    config.eval.filter_seen = "auto"  # or history, train, none
     config.eval.evidence = False
     return config

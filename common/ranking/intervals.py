@@ -5,6 +5,7 @@ the mean over rows, so a resample is a ratio of sums: metric over the drawn user
 All columns (metrics x protocols x systems) share the same draws; they are one matrix product.
 
 Shapes: [n] rows  [U] users  [K] columns  [B] resamples  [F] sign flips
+        [G] slices of the rows
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from common.ranking.metrics import METRICS, metrics_from_ranks
 from common.ranking.ranks import RankTable
 
 RESAMPLES = 2_000
+MIN_USERS = 50  # with fewer, nothing can be concluded: an interval is wide, and not to be trusted
 FLIPS = 10_000
 _BOOTSTRAP, _FLIP = 32, 33  # streams of the counter-based generator
 _BLOCK = 2**22  # draws at a time, 32 MB per array
@@ -83,16 +85,65 @@ def bca_intervals(
     if not len(values) or len(values) != len(users) or not np.isfinite(values).all():
         raise ValueError("intervals: need at least one row, a user per row, and finite values")
     sums, rows = sum_by_user(users, values)
-    means = sums / rows[:, None]
-    value = values.mean(axis=0)
+    slices = np.zeros(values.shape[1], np.int64)
+    return _bound_ratios(values.mean(axis=0), sums, rows[:, None], slices, resamples, seed, level)
+
+
+def slice_intervals(
+    users: np.ndarray,
+    values: np.ndarray,
+    masks: np.ndarray,
+    *,
+    resamples: int = RESAMPLES,
+    seed: int = 0,
+    level: float = 0.95,
+) -> Intervals:
+    """`bca_intervals` of every column within every slice of the rows; the slices share the draws.
+
+    users:  int [n]; values: float64 [n, K]
+    masks:  bool [n, G], the rows of each slice; slices may overlap
+    All users are drawn, and a resample of a slice has those of its users that were drawn: how
+    large a slice would be in another sample is part of the noise.
+    Returns arrays [G, K].
+    Raises ValueError for a slice with rows of fewer than `MIN_USERS` users: resamples could miss
+    them all.
+    """
+    few = [len(np.unique(users[mask])) < MIN_USERS for mask in masks.T]
+    if any(few):
+        raise ValueError(f"slice {few.index(True)}: has rows of fewer than {MIN_USERS} users")
+    distinct, index = np.unique(users, return_inverse=True)
+    shape = (masks.shape[1], values.shape[1])
+    rows, _ = sum_by_user(users, masks.astype(np.float64))
+    sums = np.zeros((len(distinct), *shape))
+    for place, mask in enumerate(masks.T):
+        np.add.at(sums[:, place], index[mask], values[mask])
+    value = np.stack([values[mask].mean(axis=0) for mask in masks.T])
+    slices = np.repeat(np.arange(shape[0]), shape[1])
+    flat = sums.reshape(len(distinct), -1)
+    bounds = _bound_ratios(value.ravel(), flat, rows, slices, resamples, seed, level)
+    return Intervals(*(part.reshape(shape) for part in bounds))
+
+
+def _bound_ratios(
+    value: np.ndarray,
+    sums: np.ndarray,
+    rows: np.ndarray,
+    slices: np.ndarray,
+    resamples: int,
+    seed: int,
+    level: float,
+) -> Intervals:
+    """Intervals of the means `value` [K], each a sum over users by rows over users.
+
+    sums: float64 [U, K]; rows: float64 [U, G]; slices: int64 [K], the column of `rows` that each
+    column of `sums` is divided by.
+    """
     low, high = value.copy(), value.copy()
-    spread = np.ptp(means, axis=0)
-    # Equal values differ in their last bits after a sum and a division.
-    varied = np.flatnonzero(spread > 1e-12 * np.abs(means).max(axis=0))
+    varied = np.flatnonzero(_varies(sums, rows, slices))
     if len(varied):
-        sums = sums[:, varied]
-        drawn = _resample(sums, rows, resamples, seed)
-        accelerations = _accelerate(sums, rows)
+        sums, slices = sums[:, varied], slices[varied]
+        drawn = _resample(sums, rows, slices, resamples, seed)
+        accelerations = _accelerate(sums, rows, slices)
         for column, samples, acceleration in zip(varied, drawn.T, accelerations, strict=True):
             bounds = _bca_bounds(samples, value[column], float(acceleration), level)
             # With few users the bounds may both lie on one side of the value.
@@ -101,10 +152,23 @@ def bca_intervals(
     return Intervals(value, low, high)
 
 
-def _resample(sums: np.ndarray, rows: np.ndarray, resamples: int, seed: int) -> np.ndarray:
+def _varies(sums: np.ndarray, rows: np.ndarray, slices: np.ndarray) -> np.ndarray:
+    """bool [K]: columns in which the users of the slice differ in their means."""
+    varies = np.zeros(len(slices), bool)
+    for index in range(rows.shape[1]):
+        columns, users = np.flatnonzero(slices == index), rows[:, index] > 0
+        means = sums[np.ix_(users, columns)] / rows[users, index, None]
+        # Equal values differ in their last bits after a sum and a division.
+        varies[columns] = np.ptp(means, axis=0) > 1e-12 * np.abs(means).max(axis=0)
+    return varies
+
+
+def _resample(
+    sums: np.ndarray, rows: np.ndarray, slices: np.ndarray, resamples: int, seed: int
+) -> np.ndarray:
     """Means over rows of resampled users, float64 [B, K]."""
-    n_users = len(rows)
-    table = np.concatenate([sums, rows[:, None]], axis=1)
+    n_users, width = sums.shape
+    table = np.concatenate([sums, rows], axis=1)
     totals = np.empty((resamples, table.shape[1]))
     size = max(1, _BLOCK // n_users)
     for begin in range(0, resamples, size):
@@ -114,14 +178,14 @@ def _resample(sums: np.ndarray, rows: np.ndarray, resamples: int, seed: int) -> 
         user += (block - begin)[:, None] * n_users
         counts = np.bincount(user.ravel(), minlength=len(block) * n_users)
         totals[block] = counts.reshape(len(block), n_users).astype(np.float64) @ table
-    return totals[:, :-1] / totals[:, -1:]
+    return totals[:, :width] / totals[:, width:][:, slices]
 
 
-def _accelerate(sums: np.ndarray, rows: np.ndarray) -> np.ndarray:
+def _accelerate(sums: np.ndarray, rows: np.ndarray, slices: np.ndarray) -> np.ndarray:
     """Acceleration [K] from the values without one user each, in closed form."""
     if len(rows) < 2:
         return np.zeros(sums.shape[1])
-    without = (sums.sum(axis=0) - sums) / (rows.sum() - rows)[:, None]
+    without = (sums.sum(axis=0) - sums) / (rows.sum(axis=0) - rows)[:, slices]
     away = without.mean(axis=0) - without
     scale = (away**2).sum(axis=0) ** 1.5
     return np.divide((away**3).sum(axis=0), 6 * scale, out=np.zeros(sums.shape[1]), where=scale > 0)

@@ -15,7 +15,7 @@ from common.data.batches import evaluation_source
 from common.data.dataset import Dataset
 from common.data.timeline import Timeline
 from common.ranking.rows import RankedRows
-from common.ranking.seen import find_seen, pad_seen
+from common.ranking.seen import FilterChoice, find_seen, pad_seen
 from common.training.task import Task
 
 FULL = "full"
@@ -78,7 +78,11 @@ def make_plan(
 
 
 def describe_plans(
-    plans: Mapping[str, Plan], part: str, history_order: str, filter_seen: str, min_history: int
+    plans: Mapping[str, Plan],
+    part: str,
+    history_order: str,
+    chosen: FilterChoice,
+    min_history: int,
 ) -> dict[str, Any]:
     """The protocol as result files carry it."""
     candidates, sizes = {}, {}
@@ -91,9 +95,12 @@ def describe_plans(
     return {
         "part": part,
         "history_order": history_order,
-        "filter_seen": filter_seen,
+        "filter_seen": chosen.name,
+        "filter_reason": chosen.reason,
+        "repeats": chosen.repeats,
         "min_history": min_history,
         "rows": {task: len(plan.ranked.rows) for task, plan in plans.items()},
+        "users": {task: len(np.unique(plan.ranked.users)) for task, plan in plans.items()},
         "candidates": candidates,
         "sizes": sizes,
     }

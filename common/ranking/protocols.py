@@ -35,6 +35,7 @@ from common.ranking.rerank import (
     rerank_catalogue,
 )
 from common.ranking.rows import choose_rows
+from common.ranking.seen import choose_filter
 from common.training.task import Batch, Constants, Params, Task, ranks_catalogue
 
 RETRIEVER = "retriever"
@@ -44,9 +45,10 @@ class Evaluation(NamedTuple):
     """The outcome of one evaluation."""
 
     ranks: Ranks
-    # The protocol, as it goes into result files: part, history_order, filter_seen, min_history,
-    # rows {task: n}, candidates {"rec/uniform99": sha256} and sizes {"rec/full": mean number of
-    # ranked candidates, the positive among them}.
+    # The protocol, as it goes into result files: part, history_order, filter_seen (never "auto"),
+    # filter_reason, repeats {task: share of test targets in their own history}, min_history,
+    # rows and users {task: n}, candidates {"rec/uniform99": sha256} and sizes {"rec/full": mean
+    # number of ranked candidates, the positive among them}.
     details: dict[str, Any]
     lists_per_second: float  # ranked (task, protocol, row) lists, without compilation
     # By a retriever alone, ("rec", "full") -> ranks, where "full" is ranked again by the method;
@@ -94,7 +96,8 @@ def make_evaluator(
     protocols:   None = all stored lists, and "full" where the method or its retriever can score
                  the catalogue
     batch_size:  rows per batch, over all devices; 1 is run as 2
-    filter_seen: what "full" leaves out: "history", "train" or "none" (see `find_seen`)
+    filter_seen: what "full" leaves out: "history", "train", "none" (see `find_seen`) or "auto"
+        (see `choose_filter`)
     chunk_bytes: bound of one float32 score block of the full ranking, in bytes
     put_batch:   host batch -> device batch; must keep every field but HOST_FIELDS
     fetch:       tree of arrays of a batch's rows -> the same on the host, all rows
@@ -107,6 +110,7 @@ def make_evaluator(
     # A product with one row takes another route on CPU and rounds differently.
     batch_size = max(batch_size, 2)
     score_all = task.score_catalogue
+    chosen = choose_filter(dataset, timeline, filter_seen)
     plans: dict[str, Plan] = {}
     for name in task.tasks:
         ranked = choose_rows(dataset, timeline, name, part, task.view.min_history, protocols)
@@ -119,7 +123,7 @@ def make_evaluator(
             ranked,
             full,
             batch_size=batch_size,
-            filter_seen=filter_seen,
+            filter_seen=chosen.name,
         )
     known = {FULL for name in task.tasks if ranks_catalogue(task, name)}
     known |= {name for plan in plans.values() for name in plan.columns}
@@ -175,9 +179,7 @@ def make_evaluator(
         served = name if "seen" in batch and score_all is None else ""
         return rank_batch(served, params, constants, put_batch(batch), found)
 
-    details = describe_plans(
-        plans, part, timeline.history_order, filter_seen, task.view.min_history
-    )
+    details = describe_plans(plans, part, timeline.history_order, chosen, task.view.min_history)
     compiled: set[tuple[str, Any]] = set()
 
     def evaluate_all(

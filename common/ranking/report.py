@@ -5,42 +5,22 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from common.ranking.sanity import BASELINES, find_leak
+from common.ranking.alarms import MAX_TIE_RATE, find_alarms, tell_alarm
+from common.ranking.report_slices import slice_lines, tell_score
+from common.ranking.sanity import BASELINES
 
-MAX_TIE_RATE = 0.01
 _COLUMNS = ("HR@1", "HR@5", "HR@10", "NDCG@5", "NDCG@10", "MRR")
 _WITH_BOUNDS = ("HR@10", "NDCG@10")
 _NAME, _PLAIN, _WIDE = 14, 8, 25
 
 
 def find_problems(results: Mapping[str, Any], max_tie_rate: float = MAX_TIE_RATE) -> list[str]:
-    """What keeps these results from being final; a strict run fails on any of them.
-
-    NOT FINAL: more rows are tied than `max_tie_rate` allows. LEAK OR REPEATS: the candidate's
-    presence in the history predicts the target better than chance.
-    """
-    problems = []
-    rate = results["ties"]["rate"]
-    if rate > max_tie_rate:
-        problems.append(
-            f"NOT FINAL: {rate:.2%} of ranks are tied, above {max_tie_rate:.2%}; "
-            f"rank by logits in float32"
-        )
-    sizes = results.get("protocol", {}).get("sizes", {})
-    for task, protocols in results["sanity"].get("in_history", {}).items():
-        for protocol, metrics in protocols.items():
-            candidates = sizes.get(f"{task}/{protocol}", 100)
-            low = metrics["HR@10"]["low"]
-            if find_leak(low, candidates):
-                problems.append(
-                    f"LEAK OR REPEATS: {task}/{protocol}: in_history has HR@10 of at least "
-                    f"{low:.4f}, chance is {min(10 / candidates, 1):.4f}"
-                )
-    return problems
+    """What keeps these results from being final, in words; a strict run fails on any of them."""
+    return [tell_alarm(alarm) for alarm in find_alarms(results, max_tie_rate)]
 
 
 def format_report(results: Mapping[str, Any], max_tie_rate: float = MAX_TIE_RATE) -> str:
-    """The report as text: protocol, one table per task and protocol, ties, problems, speed.
+    """The report as text: protocol, tables, slices, ties, speed, problems, what carried the score.
 
     Intervals are 95 % BCa bootstrap intervals over users.
     """
@@ -50,6 +30,9 @@ def format_report(results: Mapping[str, Any], max_tie_rate: float = MAX_TIE_RATE
             lines += [*_table_lines(results, task, protocol), ""]
     if results.get("evidence"):
         lines += [*_evidence_lines(results["evidence"]), ""]
+    sliced = list(slice_lines(results))
+    if sliced:
+        lines += [*sliced, ""]
     lines.append(f"ties    {results['ties']['rate']:.3%} of the model's ranks (expected value)")
     speed = results["speed"]
     train = speed["train_examples_per_second"]
@@ -59,6 +42,7 @@ def format_report(results: Mapping[str, Any], max_tie_rate: float = MAX_TIE_RATE
         + f"; {results['wall_seconds']:,.1f} s in all"
     )
     lines += find_problems(results, max_tie_rate)
+    lines += tell_score(results)
     return "\n".join(lines) + "\n"
 
 
@@ -76,6 +60,8 @@ def _protocol_lines(results: Mapping[str, Any]) -> Iterator[str]:
         if name in protocol:
             split += f"  {label} {protocol[name]}"
     yield split
+    if "filter_reason" in protocol:
+        yield f"filter  {protocol['filter_reason']}"
     model = [f"{results[name]}" for name in ("method", "stage") if name in results]
     if "parameters" in results:
         model.append(f"{results['parameters']:,} parameters")

@@ -20,10 +20,12 @@ import numpy as np
 from common.data.dataset import Dataset
 from common.data.events import TASKS
 from common.errors import InputError
+from common.ranking.alarms import find_alarms
 from common.ranking.intervals import RESAMPLES, bca_intervals
 from common.ranking.metrics import METRICS, metrics_from_ranks
 from common.ranking.protocols import Evaluation
 from common.ranking.ranks import Ranks, RankTable, tie_rate
+from common.ranking.sanity import place_targets
 
 SCHEMA = 1
 Bounds = dict[str, float]  # {"value", "low", "high"}
@@ -43,6 +45,7 @@ def build_results(
     stage: str | None = None,
     parameters: int | None = None,
     evidence: Mapping[str, Any] | None = None,
+    slices: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
     """Everything that one evaluation says, ready for `write_results`.
 
@@ -51,6 +54,7 @@ def build_results(
     wall_seconds: of the whole command; train_examples_per_second: None if nothing was trained
     method, stage, parameters (their number): about the model, kept where given
     evidence:     {"model": {"auc_flag": {value, low, high}, ...}, "random": ...}, where known
+    slices:       as from `slice_ranks`, where made
     Raises InputError when the outcome breaks the schema, e.g. by a speed that is not finite.
     """
     tables = summarize_ranks({"": evaluation.ranks, **sanity}, resamples=resamples, seed=seed)
@@ -69,8 +73,19 @@ def build_results(
         "wall_seconds": wall_seconds,
         "protocol": dict(evaluation.details),
     }
-    extra = {"method": method, "stage": stage, "parameters": parameters, "evidence": evidence}
+    extra = {
+        "method": method,
+        "stage": stage,
+        "parameters": parameters,
+        "evidence": evidence,
+        "slices": slices,
+    }
     results |= {name: value for name, value in extra.items() if value is not None}
+    if "in_history" in sanity:
+        results["own_history"] = place_targets(
+            sanity["in_history"], evaluation.details["sizes"], resamples=resamples, seed=seed
+        )
+    results["alarms"] = find_alarms(results)
     validate_results(results)
     return results
 
@@ -171,11 +186,25 @@ def validate_results(results: Any, where: str = "results.json") -> None:
                 path = f"{key}.{task}.{protocol}"
                 metrics = child(table[task], f"{key}.{task}", protocol, dict)
                 for metric in METRICS:
-                    bounds = child(metrics, path, metric, dict)
-                    at = f"{path}.{metric}"
-                    value, low, high = (number(bounds, at, n, 1) for n in ("value", "low", "high"))
-                    if not low <= value <= high:
-                        fail(at, f"bounds [{low}, {high}] do not enclose {value}")
+                    check_bounds(metrics, path, metric)
+
+    def check_bounds(parent: Any, key: str, name: str) -> None:
+        bounds, at = child(parent, key, name, dict), f"{key}.{name}"
+        value, low, high = (number(bounds, at, n, 1) for n in ("value", "low", "high"))
+        if not low <= value <= high:
+            fail(at, f"bounds [{low}, {high}] do not enclose {value}")
+
+    def check_slices(sliced: Mapping[str, Any]) -> None:
+        for task, slices in sliced.items():
+            for name in child(sliced, "slices", task, dict):
+                for label in child(slices, f"slices.{task}", name, dict):
+                    path = f"slices.{task}.{name}.{label}"
+                    entry = child(slices[name], f"slices.{task}.{name}", label, dict)
+                    for count in ("n", "users"):
+                        child(entry, path, count, int)
+                    for protocol, metrics in entry.get("protocols", {}).items():
+                        for metric in metrics:
+                            check_bounds(metrics, f"{path}.protocols.{protocol}", metric)
 
     if child(results, "", "schema", int) != SCHEMA:
         fail("schema", f"{results['schema']} is not {SCHEMA}")
@@ -195,3 +224,11 @@ def validate_results(results: Any, where: str = "results.json") -> None:
     if child(speed, "speed", "train_examples_per_second", (int, float, type(None))) is not None:
         number(speed, "speed", "train_examples_per_second")
     number(results, "", "wall_seconds")
+    # Absent from files of versions before this one.
+    if "slices" in results:
+        check_slices(child(results, "", "slices", dict))
+    for where in child(results, "", "own_history", dict) if "own_history" in results else ():
+        check_bounds(results["own_history"], "own_history", where)
+    for alarm in child(results, "", "alarms", list) if "alarms" in results else ():
+        for name in ("alarm", "where", "says"):
+            child(alarm, "alarms", name, str)

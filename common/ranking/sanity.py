@@ -20,11 +20,14 @@ import numpy as np
 from common.data.dataset import Dataset
 from common.data.hashing import RANDOM_SCORE, draw_words, mix
 from common.data.timeline import Timeline, expand_ranges
+from common.ranking.intervals import RESAMPLES, bca_intervals
 from common.ranking.ranks import Ranks, RankTable, rank_table
 from common.ranking.rows import RankedRows
-from common.ranking.seen import Seen, find_seen
+from common.ranking.seen import Seen, find_repeats, find_seen
 
 BASELINES = ("random", "popularity", "last_item", "in_history")
+CHANCE = 0.5  # the place of a target among candidates that nothing tells apart
+Bounds = Mapping[str, float]  # {"value", "low", "high"}
 
 
 class Baseline(NamedTuple):
@@ -81,7 +84,8 @@ def rank_baselines(
     seed:   of the `random` scores
     Returns {"popularity": {("rec", "uniform99"): RankTable, ...}, ...}, exact, in numpy.
     """
-    history, repeats = read_history(dataset, timeline, task, ranked.rows)
+    history = find_seen(dataset, timeline, task, ranked.rows, "history")
+    repeats = find_repeats(dataset, timeline, task, ranked.rows).known
     target = ranked.targets.astype(np.int64)
     popularity = count_train(dataset, task)
     baselines = {
@@ -212,16 +216,6 @@ def history_baseline(
     return Baseline(lambda owner, item: members.look_up(owner, item), count)
 
 
-def read_history(
-    dataset: Dataset, timeline: Timeline, task: str, rows: np.ndarray
-) -> tuple[Seen, np.ndarray]:
-    """Distinct items of each row's strict history without the target, and bool [n]: target too."""
-    known = timeline.known_items(task, rows)
-    repeats = np.zeros(len(rows), bool)
-    repeats[known.owner[known.item == dataset.events(task).target[rows][known.owner]]] = True
-    return find_seen(dataset, timeline, task, rows, "history"), repeats
-
-
 def find_last_items(timeline: Timeline, task: str, rows: np.ndarray) -> np.ndarray:
     """int32 [n]: the last rec item of each row's strict history, 0 where there is none."""
     rec_end, _, rec_start, _ = timeline.ends(task, rows)
@@ -230,12 +224,45 @@ def find_last_items(timeline: Timeline, task: str, rows: np.ndarray) -> np.ndarr
     return np.where(rec_end > rec_start, timeline.rec_item[rec_end - 1], 0)
 
 
-def find_leak(lower_bound: float, candidates: float) -> bool:
-    """Whether `in_history` beats chance: its HR@10 lower bound lies above chance + 0.02.
+def place_targets(
+    ranks: Ranks, sizes: Mapping[str, float], *, resamples: int = RESAMPLES, seed: int = 0
+) -> dict[str, Bounds]:
+    """Where a scorer puts the targets in their lists: 0 = first, 1 = last, 0.5 = chance.
 
-    candidates: how many are ranked per row, so that chance is 10 / candidates.
+    sizes: {"rec/full": mean number of ranked candidates, ...}, as in an evaluation's details
+    The mean over rows of (expected rank - 1), by the mean of (candidates - 1). A scorer that
+    knows nothing expects half the others before the target, in a list of any length and with any
+    ties, so chance is exact, which it is not for HR@10 in a list of ten.
+    Returns {"rec/full": {value, low, high}}, 95 % BCa intervals over users; a protocol without a
+    second candidate is left out.
+    Source: ours.
     """
-    return lower_bound > min(10 / candidates, 1.0) + 0.02
+    placed: dict[str, Bounds] = {}
+    groups: dict[tuple[str, bytes], list[tuple[str, RankTable]]] = {}  # these share a bootstrap
+    for (task, protocol), table in ranks.items():
+        where = f"{task}/{protocol}"
+        if sizes[where] > 1:
+            groups.setdefault((task, table.row.tobytes()), []).append((where, table))
+    for members in groups.values():
+        before = [
+            ((table.rank_low.astype(np.float64) + table.rank_high) / 2 - 1) / (sizes[where] - 1)
+            for where, table in members
+        ]
+        users = members[0][1].user
+        bounds = bca_intervals(users, np.stack(before, 1), resamples=resamples, seed=seed)
+        for (where, _), *triple in zip(members, *bounds, strict=True):
+            value, low, high = (min(float(part), 1.0) for part in triple)
+            placed[where] = {"value": value, "low": low, "high": high}
+    return placed
+
+
+def find_leak(place: Bounds) -> bool:
+    """Whether `in_history` beats chance: it places the targets before 0.49, with its upper bound.
+
+    place: of `place_targets`. A share r of targets in their own history lowers it by r / 2, in a
+    list of any length, so the limit is 2 % of the rows.
+    """
+    return place["high"] < CHANCE - 0.01
 
 
 def merge_ranks(

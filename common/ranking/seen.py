@@ -12,11 +12,87 @@ from typing import NamedTuple
 import numpy as np
 
 from common.data.dataset import Dataset
+from common.data.events import TASKS
 from common.data.negatives import train_items
 from common.data.timeline import Timeline, expand_ranges
 from common.errors import InputError
 
 FILTERS = ("history", "train", "none")
+AUTO = "auto"  # chosen by `choose_filter`
+MAX_REPEATS = 0.01  # share of test targets in their own history, above which `AUTO` filters nothing
+_BLOCK = 4_096  # rows looked at together
+
+
+class Repeats(NamedTuple):
+    """Whether the target of each row stands in the row's strict history; bool [n] each."""
+
+    bought: np.ndarray  # as an item of a rec event
+    clicked: np.ndarray  # as a click of a search
+
+    @property
+    def known(self) -> np.ndarray:
+        """bool [n]: in either way."""
+        return self.bought | self.clicked
+
+
+def find_repeats(dataset: Dataset, timeline: Timeline, task: str, rows: np.ndarray) -> Repeats:
+    """Which rows have a target that their user knows already: a repeat, or a leak of the data.
+
+    rows: int64 [n], row numbers of the task's table
+    Source: ours.
+    """
+    target = dataset.events(task).target[rows]
+    found = Repeats(np.zeros(len(rows), bool), np.zeros(len(rows), bool))
+    for begin in range(0, len(rows), _BLOCK):
+        known = timeline.known_items(task, rows[begin : begin + _BLOCK])
+        own = known.item == target[known.owner + begin]
+        found.bought[known.owner[own & ~known.is_click] + begin] = True
+        found.clicked[known.owner[own & known.is_click] + begin] = True
+    return found
+
+
+class FilterChoice(NamedTuple):
+    """What full rankings of a split leave out, and why."""
+
+    name: str  # one of `FILTERS`
+    reason: str
+    repeats: dict[str, float]  # task -> share of its test targets that stand in their own history
+
+
+def choose_filter(dataset: Dataset, timeline: Timeline, asked: str) -> FilterChoice:
+    """Settles the filter of a split: one for both tasks, every method, validation and test rows.
+
+    asked: `AUTO` or one of `FILTERS`. A filter of the history keeps the target, so where targets
+        repeat it strikes out what competes with them, and "a known item first" wins. `AUTO` is
+        therefore "none" where more than `MAX_REPEATS` of the test targets of a task repeat, and
+        "history" elsewhere.
+    Raises InputError for another `asked`.
+    Source: ours.
+    """
+    if asked not in (AUTO, *FILTERS):
+        known = ", ".join((AUTO, *FILTERS))
+        raise InputError(f"filter_seen = {asked!r}: no such filter; use one of {known}")
+    repeats = {}
+    for task in TASKS:
+        rows = dataset.rows[task, "test"]
+        if len(rows):
+            repeats[task] = float(find_repeats(dataset, timeline, task, rows).known.mean())
+    most = max(repeats, key=repeats.__getitem__, default="")
+    share = repeats.get(most, 0.0)
+    name = asked
+    if asked == AUTO:
+        name = "none" if share > MAX_REPEATS else "history"
+    found = f"{share:.1%} of {most} test targets stand in their own history"
+    if share == 0:
+        found = "no test target stands in its own history"
+    limit = f"{MAX_REPEATS:.0%}"
+    if asked == AUTO:
+        reason = f"auto: {found}" + (f", above {limit}" if share > MAX_REPEATS else "")
+    elif name != "none" and share > MAX_REPEATS:
+        reason = f"as asked; it favours the {found.replace(' stand', ' that stand')}"
+    else:
+        reason = f"as asked; {found}"
+    return FilterChoice(name, reason, repeats)
 
 
 class Seen(NamedTuple):

@@ -110,7 +110,7 @@ def get_config(arg: str = "") -> ConfigDict:
     config.eval = ConfigDict()
     config.eval.batch_size = 16  # lists
     config.eval.score_rows = 0  # (list, candidate) rows scored at once; 0 = by the device
-    config.eval.filter_seen = "history"  # or train, none
+    config.eval.filter_seen = "auto"  # or history, train, none
     config.eval.evidence = False  # GenSR has no evidence over searches
     config.eval.retrieve = 1000  # items found in the catalogue, to rank again; 0 = none
     return ablate(config, arg)

@@ -21,6 +21,7 @@ from common.ranking.results import (
 )
 from common.ranking.rows import choose_rows
 from common.ranking.sanity import merge_ranks, rank_baselines
+from common.ranking.slices import slice_ranks
 
 
 @pytest.fixture(scope="module")
@@ -45,6 +46,7 @@ def built(tiny, dot):
         resamples=200,
         method="dot",
         parameters=123,
+        slices=slice_ranks(dataset, timeline, evaluation.ranks, resamples=200),
     )
     return evaluation, results
 
@@ -125,6 +127,15 @@ def test_the_schema_file_and_the_validator_ask_for_the_same(built):
         (("speed", "eval_lists_per_second"), None, "eval_lists_per_second: has the wrong type"),
         (("speed", "train_examples_per_second"), float("inf"), "inf is not a finite"),
         (("wall_seconds",), -1.0, "key wall_seconds: -1.0"),
+        (("own_history", "rec/full", "low"), 0.9, r"own_history.rec/full: bounds \[0.9, "),
+        (("alarms",), [{"alarm": "X", "where": "all"}], "key alarms.says: is missing"),
+        (("alarms",), {}, "key alarms: has the wrong type, dict"),
+        (("slices", "rec", "item", "cold", "n"), None, "rec.item.cold.n: has the wrong type"),
+        (
+            ("slices", "search", "query", "seen"),
+            {"n": 1, "users": 1, "protocols": {"full": {"MRR": {"value": 1, "low": 1}}}},
+            "slices.search.query.seen.protocols.full.MRR.high: is missing",
+        ),
         (("tasks",), {}, "key tasks: is empty"),
     ],
 )
@@ -161,8 +172,12 @@ def small_results():
 
     def metrics(value):
         return {
-            name: {"value": value, "low": value - 0.01, "high": value + 0.02} for name in METRICS
+            name: {"value": value, "low": max(value - 0.01, 0), "high": value + 0.02}
+            for name in METRICS
         }
+
+    def part(n, value):
+        return {"n": n, "users": n, "protocols": {"uniform99": metrics(value)}}
 
     sanity = {"random": 0.05, "popularity": 0.0711, "in_history": 0.14, "bm25": 0.1}
     return {
@@ -172,15 +187,30 @@ def small_results():
         "seed": 3,
         "tasks": {"rec": {"uniform99": metrics(0.25)}},
         "sanity": {name: {"rec": {"uniform99": metrics(v)}} for name, v in sanity.items()},
+        "own_history": {"rec/uniform99": {"value": 0.31, "low": 0.3, "high": 0.32}},
+        "slices": {
+            "rec": {
+                "target": {
+                    "new": part(6400, 0.05),
+                    "repeat": part(3600, 0.6),
+                    "bought_before": part(3000, 0.7),
+                    "clicked_before": part(600, 0.1),
+                },
+                "item": {"warm": part(9951, 0.26), "cold": {"n": 49, "users": 49}},
+                "user": {"with_searches": part(10000, 0.25), "without_searches": part(0, 0)},
+            }
+        },
         "ties": {"rate": 0.012},
         "speed": {"train_examples_per_second": 12345.6, "eval_lists_per_second": 987654.0},
         "wall_seconds": 61.25,
         "protocol": {
             "part": "test",
             "history_order": "time",
-            "filter_seen": "history",
+            "filter_seen": "none",
+            "filter_reason": "auto: 36.0% of rec test targets stand in their own history, above 1%",
             "min_history": 1,
-            "rows": {"rec": 17452},
+            "rows": {"rec": 10000},
+            "users": {"rec": 10000},
             "candidates": {"rec/uniform99": "fedcba9876543210" * 4},
             "sizes": {"rec/uniform99": 100.0},
         },
@@ -196,11 +226,12 @@ def small_results():
 
 GOLDEN = """\
 data    demo  sha256 0123456789ab  seed 3
-split   leave_one_out_joint  part test  history by time  min history 1  full leaves out history
+split   leave_one_out_joint  part test  history by time  min history 1  full leaves out none
+filter  auto: 36.0% of rec test targets stand in their own history, above 1%
 model   lcr  supervised  1,234,567 parameters
 lists   rec/uniform99 fedcba987654
 
-rec / uniform99  (17,452 rows)
+rec / uniform99  (10,000 rows)
                     HR@1    HR@5                    HR@10  NDCG@5                  NDCG@10     MRR
   lcr             0.2500  0.2500  0.2500 [0.2400, 0.2700]  0.2500  0.2500 [0.2400, 0.2700]  0.2500
   random          0.0500  0.0500  0.0500 [0.0400, 0.0700]  0.0500  0.0500 [0.0400, 0.0700]  0.0500
@@ -213,10 +244,15 @@ evidence (AUC of planted useful searches, 0.5 = chance)
   model           0.7000 [0.6500, 0.7500]
   oracle          1.0000 [1.0000, 1.0000]
 
+rec / uniform99: NDCG@10 (share of the rows)
+  target      new 0.0500 (64%)   bought before 0.7000 (30%)   only clicked before 0.1000 (6%)
+  item        warm 0.2600 (99.5%)   cold - (n = 49)
+
 ties    1.200% of the model's ranks (expected value)
 speed   987,654 lists/s ranked, 12,346 examples/s trained; 61.2 s in all
 NOT FINAL: 1.20% of ranks are tied, above 1.00%; rank by logits in float32
-LEAK OR REPEATS: rec/uniform99: in_history has HR@10 of at least 0.1300, chance is 0.1000
+LEAK OR REPEATS: rec/uniform99: in_history puts targets at 31.0% of their lists, chance is 50%
+rec / uniform99: 64% of targets are new items: NDCG@10 0.0500; 36% repeats: 0.6000, 86% of the score
 """
 
 
@@ -231,12 +267,46 @@ def test_the_report_of_small_results():
 def test_the_limits_of_the_report_can_be_moved():
     results = small_results()
     assert len(find_problems(results, max_tie_rate=0.02)) == 1
-    results["sanity"]["in_history"]["rec"]["uniform99"]["HR@10"]["low"] = 0.12
+    results["own_history"]["rec/uniform99"]["high"] = 0.49
     assert find_problems(results, max_tie_rate=0.02) == []
     del results["protocol"], results["method"], results["stage"], results["parameters"]
-    del results["evidence"]
+    del results["evidence"], results["slices"]
     text = format_report(results)
     assert "  model           0.2500" in text
+
+
+def last_lines(new, repeat, users=10_000):
+    """What the report ends with where this many targets are new, and this many repeats."""
+    results = small_results()
+    results["ties"]["rate"], results["own_history"] = 0.0, {}
+    results["protocol"] |= {"rows": {"rec": new + repeat}, "users": {"rec": users}}
+    target = results["slices"]["rec"]["target"]
+    for label, n in (("new", new), ("repeat", repeat)):
+        target[label]["n"] = n
+        if n < 50:
+            del target[label]["protocols"]
+    return format_report(results).splitlines()
+
+
+@pytest.mark.parametrize(
+    ("new", "repeat", "says"),
+    [
+        (10_000, 0, "rec / uniform99: all targets are items new to their users"),
+        (0, 10_000, "rec / uniform99: all targets are repeats, known from their own history"),
+        (9_951, 49, "99.5% of targets are new items: NDCG@10 0.0500; 0.5% repeats: - (n = 49)"),
+    ],
+)
+def test_the_last_line_says_what_carried_the_score(new, repeat, says):
+    assert last_lines(new, repeat)[-1].endswith(says)
+
+
+def test_too_few_rows_are_no_result():
+    lines = last_lines(60, 0, users=49)
+    assert lines[-1] == (
+        "rec: TOO FEW ROWS to conclude anything: 60 of 49 users; test on at least 50 users"
+    )
+    assert not any("share of the rows" in line for line in lines)
+    assert "TOO FEW" not in "".join(last_lines(60, 0, users=50))
 
 
 def test_the_report_of_real_results_fits_the_page(built):

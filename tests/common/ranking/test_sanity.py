@@ -2,13 +2,22 @@ import dataclasses
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from common.data.dataset import CandidateList
 from common.data.hashing import RANDOM_SCORE, draw_words
 from common.data.timeline import build_timeline
 from common.ranking.metrics import metrics_from_ranks
+from common.ranking.ranks import rank_table
 from common.ranking.rows import choose_rows
-from common.ranking.sanity import BASELINES, find_leak, merge_ranks, rank_baselines
+from common.ranking.sanity import (
+    BASELINES,
+    find_leak,
+    merge_ranks,
+    place_targets,
+    rank_baselines,
+)
 from common.ranking.seen import find_seen
 
 
@@ -121,11 +130,44 @@ def test_in_history_is_at_chance_on_clean_data_and_finds_a_leak(dot):
             assert hits > 0.9
 
 
-def test_the_rule_for_a_leak():
-    assert not find_leak(0.12, 100)
-    assert find_leak(0.1201, 100)
-    assert find_leak(0.03, 12_101)
-    assert not find_leak(1.0, 8)  # everything is among the first ten
+def place(low, high, candidates, users=None):
+    """Where rows stand in their lists on average, by `place_targets`."""
+    low, high = np.array(low), np.array(high)
+    users = np.arange(len(low)) if users is None else users
+    table = rank_table(np.arange(len(low)), users, low - 1, high - low)
+    return place_targets({("rec", "full"): table}, {"rec/full": candidates})["rec/full"]
+
+
+def test_the_place_of_targets_by_hand():
+    # Lists of 5: first, last and in the middle of all; 0 + 4 + 2 candidates before, of 4 each.
+    assert place([1, 5, 1], [1, 5, 5], 5)["value"] == pytest.approx(0.5)
+    assert place([1, 1, 1], [1, 1, 5], 5)["value"] == pytest.approx(2 / 12)
+    # One other candidate is enough to tell first from last; none tells nothing.
+    assert place([1, 2], [1, 2], 2)["value"] == pytest.approx(0.5)
+    table = rank_table(np.arange(2), np.arange(2), np.zeros(2), np.zeros(2))
+    assert place_targets({("rec", "full"): table}, {"rec/full": 1.0}) == {}
+
+
+@given(
+    st.lists(st.integers(0, 50), min_size=2, max_size=30).filter(any),
+    st.integers(1, 3),
+)
+def test_a_scorer_that_knows_nothing_is_at_chance_in_lists_of_any_length(others, width):
+    """Every row has its own number of candidates, all tied with the target, as the row's count."""
+    others = np.array(others)
+    found = place(1 + 0 * others, 1 + others, 1 + others.mean(), np.arange(len(others)) // width)
+    assert found["value"] == pytest.approx(0.5)
+    assert not find_leak(found)
+
+
+@pytest.mark.parametrize("candidates", [2, 8, 10, 100, 12_101])
+@pytest.mark.parametrize(("repeats", "leaks"), [(0, False), (10, False), (80, True), (1000, True)])
+def test_the_alarm_does_not_depend_on_the_length_of_the_list(candidates, repeats, leaks):
+    """Of 1,000 rows some have the target alone in front, the others tie with all candidates."""
+    known = np.arange(1000) < repeats
+    found = place(np.ones(1000), np.where(known, 1, candidates), candidates)
+    assert found["value"] == pytest.approx(0.5 - repeats / 2000)
+    assert find_leak(found) is leaks
 
 
 def test_tasks_are_joined_per_baseline():
