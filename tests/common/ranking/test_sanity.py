@@ -112,7 +112,9 @@ def test_in_history_is_at_chance_on_clean_data_and_finds_a_leak(dot):
     leaky_items = distinct.item.copy()
     leaky_items[rows] = leaky_items[first]
     quiet = search._replace(
-        click_off=np.zeros_like(search.click_off), click_item=np.zeros(0, np.int32)
+        click_off=np.zeros_like(search.click_off),
+        click_item=np.zeros(0, np.int32),
+        click_ts=np.zeros(0, np.int64),
     )
     for items, expected in ((distinct.item, 0.1), (leaky_items, 1.0)):
         events = distinct._replace(item=items, label=np.ones_like(rec.label))
