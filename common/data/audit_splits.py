@@ -7,6 +7,7 @@ from collections.abc import Mapping
 import numpy as np
 
 from common.data.audit_faults import Fault, Figure, Log, make_fault, percent
+from common.data.cold import mark_warm_items
 from common.data.events import PARTS, TASKS, RecEvents, SearchEvents
 from common.data.negatives import row_items
 from common.data.splits import check_joint_invariant
@@ -132,17 +133,15 @@ def describe_split(log: Log, rows: Rows) -> list[Figure]:
         text = f"{both:,} in both, {len(in_rec):,} in rec, {len(in_search):,} in search"
         figures.append((f"{name} with a positive", text))
 
-    seen_item = np.zeros(data.n_items + 1, bool)
+    warm_item = mark_warm_items(data, rows)
     seen_user = np.zeros(data.n_users + 1, bool)
     for task in TASKS:
-        events, train = data.events(task), rows[task, "train"]
-        seen_item[row_items(events, train)[1]] = True
-        seen_user[events.user[train]] = True
+        seen_user[data.events(task).user[rows[task, "train"]]] = True
     for task in TASKS:
         events = data.events(task)
         for part in PARTS[1:]:
             part_rows = rows[task, part]
-            cold_item = ~seen_item[events.target[part_rows]]
+            cold_item = ~warm_item[events.target[part_rows]]
             cold_user = ~seen_user[events.user[part_rows]]
             told = f"cold item {percent(cold_item)}, cold user {percent(cold_user)}"
             figures.append((f"{task}_{part} rows", told))

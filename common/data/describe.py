@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from common.data.cold import mark_warm_items
 from common.data.dataset import Dataset
 from common.data.events import PARTS, TASKS
 from common.data.timeline import build_timeline
@@ -44,9 +45,7 @@ def describe_dataset(manifest: Mapping[str, Any]) -> list[str]:
 def describe_split(dataset: Dataset) -> list[str]:
     """The rows of a split, how long their histories are, and what training has not seen."""
     timeline = build_timeline(dataset.rec, dataset.search, dataset.n_users, dataset.history_order)
-    seen = np.zeros(dataset.n_items + 1, bool)
-    for task in TASKS:
-        seen[dataset.events(task).target[dataset.rows[task, "train"]]] = True
+    warm = mark_warm_items(dataset)
     lines = [f"split {dataset.split}"]
     for task in TASKS:
         events = dataset.events(task)
@@ -68,7 +67,7 @@ def describe_split(dataset: Dataset) -> list[str]:
         shares = "/".join(map(str, QUANTILES))
         lines.append(f"              events before a test row ({shares} %): {', '.join(before)}")
         target = events.target[test]
-        cold = ~seen[target]
+        cold = ~warm[target]
         lines.append(
             f"              test rows whose item no train row has: {int(cold.sum()):,} "
             f"({100 * cold.mean():.1f} %), {len(np.unique(target[cold])):,} items"

@@ -46,11 +46,7 @@ def load_dataset(
     """
     path = Path(path)
     manifest = read_manifest(path)
-    if split not in manifest["splits"]:
-        known = ", ".join(manifest["splits"])
-        near = difflib.get_close_matches(split, manifest["splits"], 1)
-        hint = f"did you mean {near[0]}?" if near else "prepare it with --splits"
-        raise InputError(f"{path}: has no split {split!r}, only {known}; {hint}")
+    check_split_name(path, manifest, split)
     tables = {name: _read_table(path, name) for name in TABLES}
     rows = {
         (task, part): read_array(_split_file(path, split, task, part))
@@ -100,6 +96,15 @@ def read_manifest(path: Path) -> dict[str, Any]:
     if missing:
         raise InputError(f"{file}, key {missing[0]}: missing; prepare the dataset again")
     return dict(manifest)
+
+
+def check_split_name(path: Path, manifest: Mapping[str, Any], split: str) -> None:
+    """Raises InputError where a dataset folder does not have the split."""
+    if split not in manifest["splits"]:
+        known = ", ".join(manifest["splits"])
+        near = difflib.get_close_matches(split, manifest["splits"], 1)
+        hint = f"did you mean {near[0]}?" if near else "prepare it with --splits"
+        raise InputError(f"{path}: has no split {split!r}, only {known}; {hint}")
 
 
 def make_rec_events(table: pa.Table) -> RecEvents:

@@ -43,6 +43,7 @@ def build_results(
     stage: str | None = None,
     parameters: int | None = None,
     evidence: Mapping[str, Any] | None = None,
+    origin: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
     """Everything that one evaluation says, ready for `write_results`.
 
@@ -51,6 +52,8 @@ def build_results(
     wall_seconds: of the whole command; train_examples_per_second: None if nothing was trained
     method, stage, parameters (their number): about the model, kept where given
     evidence:     {"model": {"auc_flag": {value, low, high}, ...}, "random": ...}, where known
+    origin:       {"trained_on", "evaluated_on", "evaluation"}: the two datasets (as
+                  `common.data.fingerprint.describe_data`), and the evaluation keys of the config
     Raises InputError when the outcome breaks the schema, e.g. by a speed that is not finite.
     """
     tables = summarize_ranks({"": evaluation.ranks, **sanity}, resamples=resamples, seed=seed)
@@ -71,6 +74,7 @@ def build_results(
     }
     extra = {"method": method, "stage": stage, "parameters": parameters, "evidence": evidence}
     results |= {name: value for name, value in extra.items() if value is not None}
+    results |= origin or {}
     validate_results(results)
     return results
 
