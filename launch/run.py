@@ -83,13 +83,10 @@ def run_method(
     trained_on = check_workdir(
         workdir, config, data, lists=() if evaluates else lists, evaluates=evaluates
     )
-    judged = open_other(evaluate_on, dataset) if evaluate_on else dataset
     timeline = build_timeline(dataset.rec, dataset.search, dataset.n_users, dataset.history_order)
-    judged_timeline = timeline
-    if judged is not dataset:
-        judged_timeline = build_timeline(
-            judged.rec, judged.search, judged.n_users, judged.history_order
-        )
+    judged, judged_timeline = dataset, timeline
+    if evaluate_on:
+        judged, judged_timeline = open_other(evaluate_on, dataset)
     for served in task.tasks:  # nothing to rank: better known now than after training
         choose_rows(judged, judged_timeline, served, "test", task.view.min_history)
     mesh = read_mesh(config.mesh)
@@ -155,7 +152,9 @@ def run_method(
         )
     else:
         shapes = take_batch(task, dataset, timeline)
-        params, constants, _ = load_trained(task, shapes, workdir, config.seed, mesh)
+        params, constants, _ = load_trained(
+            task, shapes, workdir, config.seed, mesh, data=select_parts(data["parts"])
+        )
     assert trained_on is not None  # a workdir without it was refused or claimed
     origin = {
         "trained_on": trained_on,

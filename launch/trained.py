@@ -59,7 +59,8 @@ def load_best(
             task, place_key(seed, "init", mesh), copy_batch(mesh, batch), mesh
         )
         return Trained(task, params, constants), None
-    params, constants, progress = load_trained(task, batch, workdir, seed, mesh)
+    parts = select_parts(describe_data(dataset)["parts"])
+    params, constants, progress = load_trained(task, batch, workdir, seed, mesh, data=parts)
     return Trained(task, params, constants), progress.global_step
 
 

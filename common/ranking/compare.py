@@ -44,8 +44,8 @@ def compare_methods(
     "reference", "metrics", "resamples", "flips", "methods": {name: {"runs", "seeds", "metrics",
     "differences", "evidence"}}}. `metrics`: {metric: {value, low, high, by_seed, seed_sd}};
     `differences` (not for the reference): {metric: {value, low, high, p, p_holm, relative, effect,
-    better, equal, worse, seed_se}}, the method minus the reference; `evidence` (where the runs have it):
-    {scorer: {figure: {value, lowest}}}, mean over seeds and the lowest lower bound. What cannot
+    better, equal, worse, seed_se}}, the method minus the reference; `evidence` (where the runs
+    have it): {scorer: {figure: {value, lowest}}}, mean over seeds and the lowest bound. What cannot
     be said (a spread of one seed) is None.
     Raises InputError when two runs cannot be compared, naming both and what differs.
     """

@@ -88,6 +88,7 @@ def load_trained(
     seed: int,
     mesh: Mesh,
     which: Literal["best", "latest"] = "best",
+    data: Mapping[str, str] = MappingProxyType({}),
 ) -> tuple[Params, Constants, Progress]:
     """The parameters and constants of a trained run, for evaluating and serving.
 
@@ -95,6 +96,7 @@ def load_trained(
     seed: the run's; constants are not saved but made again, by `task.init` from the same key and
         by `prepare` of the last stage
     which: "best" by the last stage's stopping metric, or "latest"
+    data: the parts of the dataset that it must have been trained on, see `select_parts`
     Returns the progress of the checkpoint that was read.
     A checkpoint that was cut short is replaced by the newest one that can be read, with a warning.
     Raises InputError when there is no checkpoint, none can be read, or it is of another model.
@@ -117,6 +119,7 @@ def load_trained(
         try:
             check_sizes(path)
             progress, saved_fingerprint = read_record(path)
+            check_data(path, saved_fingerprint, data, "train again, with another --workdir")
             check_identities(path, saved_fingerprint, task.identities)
             saved = cut_rows(describe_saved(path, "params"), progress.rows)
             check_fit(path, "params", saved, cut_rows(describe_tree(shapes), task.rows))

@@ -154,14 +154,18 @@ def test_bad_requests_are_one_line(finished, ask, tmp_path):
     broken = tmp_path / "other"
     shutil.copytree(finished, broken, ignore=shutil.ignore_patterns("checkpoints"))
     saved = json.loads((finished / "config.json").read_text())
-    saved["dataset_sha256"] = "0" * 64
+    saved["dataset"]["parts"]["split.leave_one_out_joint"] = "0" * 64
     (broken / "config.json").write_text(json.dumps(saved))
     for name, flags, part in (
         ("noises", [], "study 'noises': unknown; use one of noise, masking, steps, swap"),
         ("noise", [], "--runs: missing"),
         ("noise", ["--runs=LCR="], "--runs=LCR=: needs NAME=DIR"),
         ("noise", [f"--runs=LCR={tmp_path}"], f"{tmp_path}: is no run (no config.json)"),
-        ("noise", [f"--runs=a={finished},b={broken}"], "--runs: the dataset of a is "),
+        (
+            "noise",
+            [f"--runs=a={finished},b={broken}"],
+            "--runs: b was not trained on the data of a: the split leave_one_out_joint is 00000000",
+        ),
         ("steps", [f"--runs=a={finished}", "--readout=b"], "--readout=b: no run of --runs"),
     ):
         code, results, err = ask(name, *flags)
