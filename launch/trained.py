@@ -110,7 +110,7 @@ def open_runs(text: str, data: str = "") -> tuple[list[RunFolder], Dataset, Time
     check_parts(
         f"{dataset.path}: is not what the runs were trained on",
         ours,
-        describe_data(dataset)["parts"],
+        select_parts(describe_data(dataset)["parts"]),
         "give that one with --data",
     )
     if line := find_other_lists(first.data["parts"], describe_data(dataset)["parts"]):
