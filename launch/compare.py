@@ -22,15 +22,19 @@ from absl import flags
 
 from common.errors import InputError
 from common.ranking.alarms import repeat_alarms, tell_few
-from common.ranking.compare import RESAMPLES, Run, compare_methods, find_doubts
+from common.ranking.comparable import Run
+from common.ranking.compare import RESAMPLES, compare_methods, find_doubts
 from common.ranking.metrics import METRICS, metrics_from_ranks
 from common.ranking.ranks import read_ranks
 from common.ranking.results import read_results
 from launch.command import parse_flags, run_command
 from launch.compare_report import draw_comparison, format_comparison
-from launch.config import FREE_KEYS, flatten
+from launch.config import FREE_KEYS, flatten, is_evaluation_key
 from launch.files import write_beside
+from launch.run_folder import read_run
 from launch.workdirs import match_workdirs
+
+_FREE = (*FREE_KEYS, "eval.batch_size")  # keys that make no other method
 
 
 def main(argv: Sequence[str]) -> int:
@@ -63,8 +67,8 @@ def main(argv: Sequence[str]) -> int:
         name, workdirs = find_workdirs(argument)
         if name in methods:
             raise InputError(f"--run={name}: given twice; list its workdirs in one --run")
-        methods[name] = [read_run(path, values.task, values.protocol) for path in workdirs]
-        configs[name] = read_settings(name, workdirs)
+        methods[name] = [read_ranked(path, values.task, values.protocol) for path in workdirs]
+        configs[name] = read_settings(name, methods[name])
     comparison = compare_methods(
         methods,
         values.against or next(iter(methods)),
@@ -107,7 +111,7 @@ def find_workdirs(argument: str) -> tuple[str, list[Path]]:
     return name, found
 
 
-def read_run(path: Path, task: str, protocol: str) -> Run:
+def read_ranked(path: Path, task: str, protocol: str) -> Run:
     """The results and ranks of one workdir.
 
     Raises InputError when a file is missing, when the task or protocol was not ranked, and when
@@ -132,29 +136,29 @@ def read_run(path: Path, task: str, protocol: str) -> Run:
     return Run(str(path), results, table)
 
 
-def read_settings(name: str, workdirs: Sequence[Path]) -> dict[str, Any]:
+def read_settings(name: str, runs: Sequence[Run]) -> dict[str, Any]:
     """The configuration that the runs of one method share, without their seeds.
 
+    How a run was judged is what its results say: it may have been evaluated again since.
     Raises InputError naming the key in which two of them differ: that would be two methods.
     """
     shared: dict[str, Any] | None = None
-    for path in workdirs:
-        try:
-            config = flatten(json.loads((path / "config.json").read_text())["config"])
-        except (OSError, ValueError, KeyError, TypeError) as fault:
-            raise InputError(f"{path}/config.json: not readable ({fault}); train again") from None
+    for run in runs:
+        settings, _ = read_run(Path(run.path) / "config.json")
+        config = {k: v for k, v in flatten(settings).items() if not is_evaluation_key(k)}
+        config |= run.results.get("evaluation", {})
         seed = f"seed{config.pop('seed', 0)}"  # a run may start from the run of the same seed
         config = {
             key: value.replace(seed, "seed*") if isinstance(value, str) else value
             for key, value in config.items()
-            if key not in FREE_KEYS
+            if key not in _FREE
         }
         shared = config if shared is None else shared
         for key in sorted(shared.keys() | config.keys()):
             if shared.get(key) != config.get(key):
                 raise InputError(
-                    f"--run={name}: config.{key} is {shared.get(key)!r} in {workdirs[0]} and "
-                    f"{config.get(key)!r} in {path}; give each setting its own --run"
+                    f"--run={name}: config.{key} is {shared.get(key)!r} in {runs[0].path} and "
+                    f"{config.get(key)!r} in {run.path}; give each setting its own --run"
                 )
     return shared or {}
 

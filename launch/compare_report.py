@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from common.data.fingerprint import find_elsewhere
 from common.ranking.evidence import FIGURES
 from launch.pictures import COLORS, open_figure, plain
 from launch.tables import format_bounds, format_markdown
@@ -21,6 +22,11 @@ def format_comparison(comparison: Mapping[str, Any]) -> str:
         f"(sha256 {data['sha256'][:12]}), {comparison['split']}, {comparison['rows']:,} test rows "
         f"of {comparison['users']:,} users.\n"
     ]
+    if found := find_elsewhere(comparison):
+        parts.append(
+            f"**Trained on other data**: {comparison['trained_on']['name']}, "
+            f"{comparison['trained_on']['split']} ({'; '.join(found)}).\n"
+        )
     parts += [_metric_table(comparison, metric) for metric in comparison["metrics"]]
     if any(method["evidence"] for method in comparison["methods"].values()):
         parts.append(_evidence_table(comparison))

@@ -1,4 +1,4 @@
-"""Configuration at the edge: reading config files, overrides, and comparing with a workdir."""
+"""Configuration at the edge: reading config files and overrides."""
 
 from __future__ import annotations
 
@@ -7,12 +7,11 @@ import importlib.util
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from ml_collections import ConfigDict
 
-from common.errors import InputError, writing
-from launch.files import write_beside
+from common.errors import InputError
 
 # Keys of every run, whatever its method: see `common.training.mesh.read_mesh`,
 # `common.training.settings.TrainSettings` and `common.training.resident.choose_columns`.
@@ -25,8 +24,6 @@ FREE_KEYS = (
     "train.log_every_steps",
     "train.checkpoint_every_steps",
 )
-# Keys that a finished run may be evaluated with again, with other values.
-EVALUATION_KEYS = ("retriever", "eval.retrieve")
 
 
 def load_config(argument: str) -> ConfigDict:
@@ -54,13 +51,30 @@ def load_config(argument: str) -> ConfigDict:
     return config
 
 
-def take_config(argv: Sequence[str]) -> tuple[ConfigDict, list[str]]:
-    """Takes `--config=FILE[:arg]` and `--config.KEY=VALUE` out of a command line.
+class ConfigWords(NamedTuple):
+    """What a command line says about the configuration."""
 
-    Returns the configuration with the overrides applied, and the rest of the command line.
-    Raises InputError for a missing file, a key that does not exist (with the nearest one) or a
-    value of the wrong type.
-    """
+    file: str | None  # FILE[:arg] of --config
+    overrides: list[tuple[str, str]]  # key and text of each --config.KEY=VALUE
+    rest: list[str]  # the other words
+
+    def make(self, config: ConfigDict | None = None) -> ConfigDict:
+        """The configuration with the overrides applied. config: takes the file's place.
+
+        Raises InputError for a missing file, a key that does not exist (with the nearest one) or a
+        value of the wrong type.
+        """
+        if config is None and not self.file:
+            example = "--config=lcr_jax/configs/demo.py"
+            raise InputError(f"--config: missing; give a file, such as {example}")
+        config = load_config(self.file or "") if config is None else config
+        for key, value in self.overrides:
+            override(config, key, value)
+        return config
+
+
+def split_config(argv: Sequence[str]) -> ConfigWords:
+    """Takes `--config=FILE[:arg]` and `--config.KEY=VALUE` out of a command line."""
     file, overrides, rest = None, [], []
     items = iter(argv)
     for item in items:
@@ -75,12 +89,13 @@ def take_config(argv: Sequence[str]) -> tuple[ConfigDict, list[str]]:
             file = value
         else:
             overrides.append((flag.removeprefix("-config."), value))
-    if not file:
-        raise InputError("--config: missing; give a file, such as --config=lcr_jax/configs/demo.py")
-    config = load_config(file)
-    for key, value in overrides:
-        override(config, key, value)
-    return config, rest
+    return ConfigWords(file, overrides, rest)
+
+
+def take_config(argv: Sequence[str]) -> tuple[ConfigDict, list[str]]:
+    """The configuration of a command line, and the rest of its words. Raises as `ConfigWords`."""
+    words = split_config(argv)
+    return words.make(), words.rest
 
 
 def override(config: ConfigDict, key: str, value: str) -> None:
@@ -125,53 +140,21 @@ def flatten(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
     return flat
 
 
-def check_workdir(
-    workdir: Path, config: ConfigDict, dataset_sha256: str, evaluates: bool = False
-) -> bool:
-    """Whether a workdir holds this very run already; False where it holds none.
-
-    evaluates: nothing is trained, so `EVALUATION_KEYS` may differ
-    Raises InputError naming every difference when it holds another run.
-    """
-    path = workdir / "config.json"
-    if not path.exists():
-        return False
-    try:
-        saved = json.loads(path.read_text())
-        theirs, dataset = saved["config"], saved["dataset_sha256"]
-    except (ValueError, KeyError, TypeError) as fault:
-        raise InputError(f"{path}: not readable ({fault}); use another --workdir") from None
-    # A run from before one of the keys of MACHINE was had its default.
-    old, new = (MACHINE | flatten(settings) for settings in (theirs, _as_json(config)))
-    free = FREE_KEYS + EVALUATION_KEYS if evaluates else FREE_KEYS
-    differences = [
-        f"config.{key} is {old.get(key, 'absent')!r} there and {new.get(key, 'absent')!r} here"
-        for key in sorted(old.keys() | new.keys())
-        if key not in free and old.get(key) != new.get(key)
-    ]
-    if dataset != dataset_sha256:
-        differences.append(f"the dataset is {dataset[:12]} there and {dataset_sha256[:12]} here")
-    if differences:
-        raise InputError(
-            f"{workdir}: holds another run: {'; '.join(differences)}; "
-            "use another --workdir, or the same settings to go on"
-        )
-    return True
+def is_evaluation_key(key: str) -> bool:
+    """Whether a key says how a trained model is judged: it is free at --mode=evaluate."""
+    return key == "retriever" or key.startswith("eval.")
 
 
-def claim_workdir(workdir: Path, config: ConfigDict, dataset_sha256: str) -> None:
-    """Writes config.json into a new workdir, or checks that an old one belongs to this run.
-
-    Raises InputError as `check_workdir`, WriteError; nothing is overwritten.
-    """
-    if check_workdir(workdir, config, dataset_sha256):
-        return
-    path = workdir / "config.json"
-    text = json.dumps({"config": _as_json(config), "dataset_sha256": dataset_sha256}, indent=1)
-    with writing(path):
-        workdir.mkdir(parents=True, exist_ok=True)
-        write_beside(path, text + "\n")
+def describe_evaluation(config: ConfigDict) -> dict[str, Any]:
+    """The evaluation keys that may change numbers, with their values, for results.json."""
+    settings = flatten(as_json(config))
+    return {
+        key: value
+        for key, value in settings.items()
+        if is_evaluation_key(key) and key not in FREE_KEYS
+    }
 
 
-def _as_json(config: ConfigDict) -> Any:
+def as_json(config: ConfigDict) -> Any:
+    """The values as a JSON file gives them back."""
     return json.loads(json.dumps(config.to_dict()))  # tuples become lists, as in the file

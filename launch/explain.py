@@ -16,13 +16,13 @@ from typing import Any, NamedTuple
 
 import jax
 
+from common.data.fingerprint import describe_data
 from common.data.folder import load_dataset
 from common.data.timeline import build_timeline
 from common.errors import InputError
 from common.ranking.seen import choose_filter
 from common.training.mesh import make_mesh
 from common.training.task import ranks_catalogue
-from launch.config import check_workdir
 from launch.explain_cases import Case, Explanation, choose_case, find_case
 from launch.explain_evidence import explain_evidence
 from launch.explain_filter import explain_filter
@@ -34,6 +34,7 @@ from launch.names import Names, User, resolve_users
 from launch.pictures import draw_evidence, draw_filter
 from launch.retriever import attach_retriever
 from launch.run import use_compilation_cache
+from launch.run_folder import check_workdir
 from launch.trained import load_model
 
 
@@ -73,7 +74,7 @@ def explain_run(config: Any, workdir: Path, users: str) -> int:
             f"{' or '.join(KINDS)}"
         )
     kind = KINDS[task.name]
-    check_workdir(workdir, config, dataset.sha256, evaluates=True)
+    check_workdir(workdir, config, describe_data(dataset), evaluates=True)
     timeline = build_timeline(dataset.rec, dataset.search, dataset.n_users, dataset.history_order)
     mesh = make_mesh(jax.devices()[:1])
     task = attach_retriever(config, task, dataset, timeline, mesh)

@@ -1,14 +1,16 @@
 """Trains and evaluates a method.
 
     python -m launch.main --config=FILE[:arg] [--config.KEY=VALUE ...] --workdir=DIR
-    python -m launch.main --config=FILE --workdir=DIR --mode=evaluate
-    python -m launch.main --config=FILE --workdir=DIR --mode=explain --users=ID,ID,...
+    python -m launch.main --workdir=DIR --mode=evaluate [--config.eval.KEY=VALUE ...]
+    python -m launch.main --workdir=DIR --mode=evaluate --evaluate_on=OTHER_DATASET
+    python -m launch.main --workdir=DIR --mode=explain --users=ID,ID,...
     python -m launch.main --config=FILE --workdir=DIR --cluster
 
 A workdir that holds the same run goes on from its newest checkpoint. Ctrl-C and SIGTERM save
-first. Exit codes: 0 done, 1 a loss or a score was not finite, or a file could not be written (a
-full disk), 2 bad input, 130 or 143 stopped by Ctrl-C or SIGTERM after saving (start the same
-command again to go on).
+first. Without --config, evaluate and explain take the configuration that the workdir holds; keys
+of config.eval are free there. Exit codes: 0 done, 1 a loss or a score was not finite, or a file
+could not be written (a full disk), 2 bad input, 130 or 143 stopped by Ctrl-C or SIGTERM after
+saving (start the same command again to go on).
 """
 
 from __future__ import annotations
@@ -19,16 +21,18 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from absl import flags
+from ml_collections import ConfigDict
 
 from common.errors import InputError
 from launch.command import parse_flags, run_command
-from launch.config import take_config
+from launch.config import ConfigWords, split_config
 from launch.processes import (
     define_process_flags,
     join_processes,
     leaving_the_others,
     read_process_flags,
 )
+from launch.run_folder import open_folder
 
 
 def main(argv: Sequence[str]) -> int:
@@ -55,17 +59,27 @@ def main(argv: Sequence[str]) -> int:
         "for explain: raw ids of the dataset's source, or #17 for its dense id 17",
         flag_values=values,
     )
+    flags.DEFINE_string(
+        "evaluate_on",
+        None,
+        "for evaluate: another dataset folder to judge on, with the same users, items and queries",
+        flag_values=values,
+    )
     flags.DEFINE_bool("strict", False, "exit 1 when a sanity check fails", flag_values=values)
     flags.DEFINE_bool("tensorboard", True, "write TensorBoard events", flag_values=values)
     define_process_flags(values)
     if any(word.lstrip("-") in ("h", "help") for word in argv):
         parse_flags(values, argv, __doc__)
-    config, rest = take_config(argv)
-    parse_flags(values, rest, __doc__)
+    words = split_config(argv)
+    parse_flags(values, words.rest, __doc__)
     if not values.workdir:
         raise InputError("--workdir: missing; give a folder for this run, such as runs/demo")
     if (values.users is not None) != (values.mode == "explain"):
         raise InputError("--users: goes with --mode=explain, as in --mode=explain --users=ID,ID")
+    if values.evaluate_on and values.mode != "evaluate":
+        raise InputError("--evaluate_on: goes with --mode=evaluate; train on --config.data.path")
+    workdir = Path(values.workdir).resolve()
+    config = read_config(words, workdir, values.mode)
     # XLA's CPU client logs at start and when preempted; what matters is printed by the run.
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     joined = read_process_flags(values)
@@ -75,17 +89,30 @@ def main(argv: Sequence[str]) -> int:
     if values.mode == "explain":
         from launch.explain import explain_run
 
-        return explain_run(config, Path(values.workdir).resolve(), values.users)
+        return explain_run(config, workdir, values.users)
     from launch.run import run_method  # imports jax, which --help and bad flags need not wait for
 
     with leaving_the_others():
         return run_method(
             config,
-            Path(values.workdir).resolve(),
+            workdir,
             mode=values.mode,
             strict=values.strict,
             tensorboard=values.tensorboard,
+            evaluate_on=values.evaluate_on or "",
         )
+
+
+def read_config(words: ConfigWords, workdir: Path, mode: str) -> ConfigDict:
+    """The configuration: of --config, or the workdir's own where nothing is trained.
+
+    Raises InputError as `ConfigWords.make`, and for a workdir without a run.
+    """
+    if words.file or mode == "train":
+        return words.make()
+    if not (workdir / "config.json").exists():
+        raise InputError(f"{workdir}: no run to {mode}; train first, or give another --workdir")
+    return words.make(open_folder(workdir.name, workdir).config)
 
 
 if __name__ == "__main__":

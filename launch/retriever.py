@@ -11,12 +11,14 @@ from typing import Any
 from jax.sharding import Mesh
 
 from common.data.dataset import Dataset
+from common.data.fingerprint import check_parts, describe_data, select_parts
 from common.data.timeline import Timeline
 from common.errors import InputError
 from common.training.sharding import pad_task
 from common.training.task import Other, Retriever, Task
 from launch.methods import build_task, take_batch
-from launch.trained import load_best, open_folder
+from launch.run_folder import open_folder
+from launch.trained import load_best
 
 
 def attach_retriever(
@@ -38,15 +40,12 @@ def attach_retriever(
     if not (workdir / "results.json").is_file():
         raise InputError(f"{where}: is no finished run (no results.json); train it to its end")
     run = open_folder("retriever", workdir)
-    for what, theirs, ours in (
-        ("dataset", run.dataset_sha256[:12], dataset.sha256[:12]),
-        ("split", run.config.data.split, dataset.split),
-    ):
-        if theirs != ours:
-            raise InputError(
-                f"{where}: was made on the {what} {theirs}, this is {ours}; "
-                "give a run on the same, or leave the key empty"
-            )
+    check_parts(
+        f"{where}: was made on other data",
+        run.data["parts"],
+        select_parts(describe_data(dataset)["parts"]),
+        "give a run on the same, or leave the key empty",
+    )
     found = build_task(run.config, dataset)
     found = pad_task(found, mesh, take_batch(found, dataset, timeline))
     served = [name for name in task.tasks if name in found.tasks]

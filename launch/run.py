@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Mapping
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -16,6 +16,7 @@ from jax.sharding import Mesh
 
 from common.data.batches import training_source
 from common.data.dataset import Dataset
+from common.data.fingerprint import describe_data, select_parts
 from common.data.folder import load_dataset
 from common.data.sequences import sequence_source
 from common.data.timeline import Timeline, build_timeline
@@ -45,18 +46,27 @@ from common.training.stage_loop import Source, check_batch
 from common.training.start import check_start
 from common.training.step import init_params, place_key
 from common.training.task import Constants, Params, Stage, Task
-from launch.config import check_workdir, claim_workdir
+from launch.config import describe_evaluation
+from launch.evaluate_on import open_other, tell_data
 from launch.evidence import weigh_evidence
 from launch.methods import build_task, take_batch
 from launch.retriever import attach_retriever
-from launch.validation import open_validators, settle_metrics
+from launch.run_folder import check_workdir, claim_workdir
+from launch.validation import name_judging_lists, open_validators, settle_metrics
 
 
 def run_method(
-    config: Any, workdir: Path, *, mode: str = "train", strict: bool = False, tensorboard: bool
+    config: Any,
+    workdir: Path,
+    *,
+    mode: str = "train",
+    strict: bool = False,
+    tensorboard: bool,
+    evaluate_on: str = "",
 ) -> int:
     """Trains (mode "train") and evaluates one method; writes results.json and ranks.parquet.
 
+    evaluate_on: for mode "evaluate", folder of another dataset to judge on; "" = its own
     A method without stages has nothing to train and is evaluated in either mode.
     Returns the exit code of the command. Raises InputError for bad input, FloatingPointError when
     a loss or a score is not finite, WriteError for what cannot be written.
@@ -69,24 +79,33 @@ def run_method(
     task = build_task(config, dataset)
     if mode == "evaluate" and not (workdir / "config.json").exists():
         raise InputError(f"{workdir}: no run to evaluate; train first, or give another --workdir")
-    check_workdir(workdir, config, dataset.sha256, evaluates=mode == "evaluate")
+    evaluates = mode == "evaluate"
+    if not evaluates:
+        task = settle_metrics(config, task, dataset)
+    data, lists = describe_data(dataset), name_judging_lists(task, dataset.split)
+    trained_on = check_workdir(
+        workdir, config, data, lists=() if evaluates else lists, evaluates=evaluates
+    )
     timeline = build_timeline(dataset.rec, dataset.search, dataset.n_users, dataset.history_order)
+    judged, judged_timeline = dataset, timeline
+    if evaluate_on:
+        judged, judged_timeline = open_other(evaluate_on, dataset)
     for served in task.tasks:  # nothing to rank: better known now than after training
-        choose_rows(dataset, timeline, served, "test", task.view.min_history)
+        choose_rows(judged, judged_timeline, served, "test", task.view.min_history)
     mesh = read_mesh(config.mesh)
     for stage in task.stages:
         check_batch(stage, mesh, config.accumulate)
     check_batch_size(mesh, max(config.eval.batch_size, 2), "config.eval.batch_size")
     task = pad_task(task, mesh, take_batch(task, dataset, timeline))
     task = attach_retriever(config, task, dataset, timeline, mesh)
-    fingerprint = {"method": config.method, "dataset": dataset.sha256, "split": dataset.split}
+    fingerprint = {"method": config.method, "data": select_parts(data["parts"], lists=lists)}
     trained_rate = None
     if not task.stages:
-        _claim(workdir, config, dataset.sha256)
+        if not evaluates:
+            trained_on = _claim(workdir, config, data, lists)
         batch = copy_batch(mesh, take_batch(task, dataset, timeline))
         params, constants = init_params(task, place_key(config.seed, "init", mesh), batch, mesh)
-    elif mode == "train":
-        task = settle_metrics(config, task, dataset)
+    elif not evaluates:
         tell(describe(task, dataset, workdir, mesh))
         open_source, lines = open_sources(config, task, dataset, timeline, mesh)
         tell("\n".join(lines))
@@ -106,7 +125,9 @@ def run_method(
         check_start(task, take_batch(task, dataset, timeline), fingerprint)
         if task.check_pretrained is not None and not (workdir / "checkpoints").exists():
             task.check_pretrained()
-        _claim(workdir, config, dataset.sha256)  # bad input has left nothing behind so far
+        trained_on = _claim(
+            workdir, config, data, lists
+        )  # bad input has left nothing behind so far
         result = train(
             task,
             open_source,
@@ -134,10 +155,21 @@ def run_method(
         )
     else:
         shapes = take_batch(task, dataset, timeline)
-        params, constants, _ = load_trained(task, shapes, workdir, config.seed, mesh)
+        params, constants, _ = load_trained(
+            task, shapes, workdir, config.seed, mesh, data=select_parts(data["parts"])
+        )
+    assert trained_on is not None  # a workdir without it was refused or claimed
+    origin = {
+        "trained_on": trained_on,
+        "evaluated_on": describe_data(judged),
+        "evaluation": describe_evaluation(config),
+    }
+    if line := tell_data(origin):
+        tell(line)
     results = evaluate_method(
-        config, task, dataset, timeline, params, constants, workdir, trained_rate, started, mesh
-    )
+        config, task, judged, judged_timeline, params, constants, workdir, trained_rate, started,
+        mesh, origin,
+    )  # fmt: skip
     if is_first():
         print(format_report(results))
     tell(f"results: {workdir / 'results.json'}")
@@ -155,8 +187,12 @@ def evaluate_method(
     train_examples_per_second: float | None,
     started: float,
     mesh: Mesh,
+    origin: Mapping[str, Any],
 ) -> dict[str, Any]:
-    """Ranks the test part under every protocol, beside the sanity baselines; writes both files."""
+    """Ranks the test part under every protocol, beside the sanity baselines; writes both files.
+
+    dataset: what is judged on; origin: see `build_results`
+    """
     evaluation = make_evaluator(
         task,
         dataset,
@@ -197,6 +233,7 @@ def evaluate_method(
         parameters=count_numbers(params, task.rows),
         evidence=evidence,
         slices=slice_ranks(dataset, timeline, evaluation.ranks, seed=config.seed),
+        origin=origin,
     )
     if is_first():
         with writing(workdir / "ranks.parquet"):
@@ -245,12 +282,14 @@ def describe(task: Task, dataset: Dataset, workdir: Path, mesh: Mesh) -> str:
     )
 
 
-def _claim(workdir: Path, config: Any, dataset_sha256: str) -> None:
-    """As `claim_workdir`, once for all processes."""
+def _claim(
+    workdir: Path, config: Any, data: Mapping[str, Any], lists: Collection[str]
+) -> dict[str, Any] | None:
+    """As `claim_workdir`, once for all processes. Returns what the run was trained on."""
     if is_first():
-        claim_workdir(workdir, config, dataset_sha256)
+        claim_workdir(workdir, config, data, lists)
     meet("workdir")
-    check_workdir(workdir, config, dataset_sha256)
+    return check_workdir(workdir, config, data, lists=lists)
 
 
 def use_compilation_cache() -> None:

@@ -24,10 +24,12 @@ from typing import NamedTuple
 
 from absl import flags
 
-from common.data.loading import read_manifest
+from common.data.fingerprint import describe_folder
+from common.data.loading import check_split_name, read_manifest
 from common.errors import InputError
 from launch.command import parse_flags, run_command
-from launch.config import check_workdir, take_config
+from launch.config import take_config
+from launch.run_folder import check_workdir, was_judged
 
 PLAIN = "plain"
 
@@ -111,16 +113,20 @@ def _join_arg(word: str, arg: str) -> str:
 
 
 def is_finished(point: Point) -> bool:
-    """Whether the point's workdir has the results of this very run.
+    """Whether the point's workdir has the results of this very run, judged as it says and on the
+    lists that the dataset has now.
 
     Raises InputError for a bad configuration, a folder without a dataset, and for a workdir that
     holds another run.
     """
     config, _ = take_config(point.words)
-    dataset = read_manifest(Path(config.data.path))["sha256"]
-    return (
-        check_workdir(point.workdir, config, dataset) and (point.workdir / "results.json").is_file()
-    )
+    path = Path(config.data.path)
+    manifest = read_manifest(path)
+    check_split_name(path, manifest, config.data.split)
+    data = describe_folder(manifest, config.data.split)
+    if not check_workdir(point.workdir, config, data):
+        return False
+    return was_judged(point.workdir / "results.json", config, data)
 
 
 def run_point(words: Sequence[str]) -> int:

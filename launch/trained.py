@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
-import importlib
-import json
 import sys
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from jax.sharding import Mesh
-from ml_collections import ConfigDict
 
 from common.data.dataset import Dataset
+from common.data.fingerprint import (
+    check_parts,
+    describe_data,
+    find_differences,
+    find_other_lists,
+    select_parts,
+    sum_up,
+)
 from common.data.folder import load_dataset
 from common.data.timeline import Timeline, build_timeline
 from common.errors import InputError
@@ -19,18 +24,9 @@ from common.training.mesh import copy_batch
 from common.training.restore import load_trained
 from common.training.step import init_params, place_key
 from common.training.task import Constants, Params, Task
-from launch.config import flatten
-from launch.methods import METHODS, take_batch
+from launch.methods import take_batch
+from launch.run_folder import RunFolder, open_folder
 from launch.workdirs import match_workdirs
-
-
-class RunFolder(NamedTuple):
-    """A workdir that `launch.main` has trained, and the name it has in a study."""
-
-    name: str
-    workdir: Path
-    config: ConfigDict
-    dataset_sha256: str
 
 
 class Trained(NamedTuple):
@@ -63,7 +59,8 @@ def load_best(
             task, place_key(seed, "init", mesh), copy_batch(mesh, batch), mesh
         )
         return Trained(task, params, constants), None
-    params, constants, progress = load_trained(task, batch, workdir, seed, mesh)
+    parts = select_parts(describe_data(dataset)["parts"])
+    params, constants, progress = load_trained(task, batch, workdir, seed, mesh, data=parts)
     return Trained(task, params, constants), progress.global_step
 
 
@@ -88,29 +85,6 @@ def parse_runs(text: str) -> list[tuple[str, Path]]:
     return runs
 
 
-def open_folder(name: str, workdir: Path) -> RunFolder:
-    """Reads a run's config.json. Keys that the run did not know yet get their defaults, with a
-    warning. Raises InputError where there is none that can be read."""
-    path = workdir / "config.json"
-    try:
-        saved = json.loads(path.read_text())
-        values, sha256, method = saved["config"], saved["dataset_sha256"], saved["config"]["method"]
-    except FileNotFoundError:
-        raise InputError(f"{workdir}: is no run (no config.json); train it first") from None
-    except (ValueError, KeyError, TypeError, OSError) as fault:
-        raise InputError(f"{path}: not readable ({fault}); use another run") from None
-    if method not in METHODS:
-        raise InputError(f"{path}, key method: {method!r} is unknown; use {', '.join(METHODS)}")
-    config = ConfigDict(values)
-    missing = _add_defaults(config, method)
-    if missing:
-        print(
-            f"warning: {path}: older than {', '.join(missing)}; default values are used",
-            file=sys.stderr,
-        )
-    return RunFolder(name, workdir, config, sha256)
-
-
 def open_runs(text: str, data: str = "") -> tuple[list[RunFolder], Dataset, Timeline]:
     """The runs of a study, with the dataset they share.
 
@@ -119,41 +93,27 @@ def open_runs(text: str, data: str = "") -> tuple[list[RunFolder], Dataset, Time
     """
     runs = [open_folder(name, workdir) for name, workdir in parse_runs(text)]
     first = runs[0]
+    ours = select_parts(first.data["parts"])
     for run in runs[1:]:
-        for what, ours, theirs in (
-            ("dataset", first.dataset_sha256[:12], run.dataset_sha256[:12]),
-            ("split", first.config.data.split, run.config.data.split),
-            ("filter_seen", first.config.eval.filter_seen, run.config.eval.filter_seen),
-        ):
-            if ours != theirs:
-                raise InputError(
-                    f"--runs: the {what} of {first.name} is {ours}, of {run.name} {theirs}; "
-                    "compare runs on the same"
-                )
+        if found := find_differences(select_parts(run.data["parts"]), ours):
+            raise InputError(
+                f"--runs: {run.name} was not trained on the data of {first.name}: "
+                f"{sum_up(found)}; compare runs on the same"
+            )
+        theirs, own = run.config.eval.filter_seen, first.config.eval.filter_seen
+        if theirs != own:
+            raise InputError(
+                f"--runs: the filter_seen of {first.name} is {own}, of {run.name} {theirs}; "
+                "compare runs on the same"
+            )
     dataset = load_dataset(Path(data or first.config.data.path), first.config.data.split)
-    if dataset.sha256 != first.dataset_sha256:
-        raise InputError(
-            f"{dataset.path}: is the dataset {dataset.sha256[:12]}, the runs were trained on "
-            f"{first.dataset_sha256[:12]}; give that one with --data"
-        )
+    check_parts(
+        f"{dataset.path}: is not what the runs were trained on",
+        ours,
+        select_parts(describe_data(dataset)["parts"]),
+        "give that one with --data",
+    )
+    if line := find_other_lists(first.data["parts"], describe_data(dataset)["parts"]):
+        print(line, file=sys.stderr)
     timeline = build_timeline(dataset.rec, dataset.search, dataset.n_users, dataset.history_order)
     return runs, dataset, timeline
-
-
-def _add_defaults(config: ConfigDict, method: str) -> list[str]:
-    """Adds keys of the method's base config that are missing; returns them."""
-    try:
-        base = importlib.import_module(f"{METHODS[method]}.configs.base").get_config()
-    except ModuleNotFoundError:
-        return []
-    known: dict[str, Any] = flatten(base.to_dict())
-    missing = sorted(known.keys() - flatten(config.to_dict()).keys())
-    for key in missing:
-        group, name = config, key
-        while "." in name:
-            head, _, name = name.partition(".")
-            if head not in group:
-                group[head] = ConfigDict()
-            group = group[head]
-        group[name] = known[key]
-    return missing

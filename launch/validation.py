@@ -10,6 +10,7 @@ from typing import Any
 from jax.sharding import Mesh
 
 from common.data.dataset import Dataset
+from common.data.fingerprint import name_list
 from common.data.timeline import Timeline
 from common.errors import InputError
 from common.ranking.metrics import METRICS
@@ -86,6 +87,13 @@ def open_validators(
             fetch=partial(fetch, mesh),
         )
     return lambda stage: validators[stage.score, stage.score_catalogue]
+
+
+def name_judging_lists(task: Task, split: str) -> list[str]:
+    """The stored lists that the stages are judged by, as `common.data.fingerprint` names them."""
+    metrics = [stage.stopping.metric.split("/") for stage in task.stages]
+    kinds = {words[1] for words in metrics if len(words) == 3} - {FULL}
+    return [name_list(split, kind, served, "valid") for kind in kinds for served in task.tasks]
 
 
 def choose_protocols(task: Task, stages: Sequence[Stage]) -> list[str]:

@@ -45,11 +45,7 @@ def load_dataset(
     """
     path = Path(path)
     manifest = read_manifest(path)
-    if split not in manifest["splits"]:
-        known = ", ".join(manifest["splits"])
-        near = difflib.get_close_matches(split, manifest["splits"], 1)
-        hint = f"did you mean {near[0]}?" if near else "prepare it with --splits"
-        raise InputError(f"{path}: has no split {split!r}, only {known}; {hint}")
+    check_split_name(path, manifest, split)
     tables = {name: _read_table(path, name) for name in TABLES}
     rows = {
         (task, part): read_array(_split_file(path, split, task, part))
@@ -117,6 +113,15 @@ def _tell_command(path: Path, manifest: Mapping[str, Any]) -> str:
     if (order := manifest.get("history_order")) not in (None, "time"):
         words.append(f"--history_order={order}")
     return " ".join([*words, f"--out={path}", "--overwrite"])
+
+
+def check_split_name(path: Path, manifest: Mapping[str, Any], split: str) -> None:
+    """Raises InputError where a dataset folder does not have the split."""
+    if split not in manifest["splits"]:
+        known = ", ".join(manifest["splits"])
+        near = difflib.get_close_matches(split, manifest["splits"], 1)
+        hint = f"did you mean {near[0]}?" if near else "prepare it with --splits"
+        raise InputError(f"{path}: has no split {split!r}, only {known}; {hint}")
 
 
 def make_rec_events(table: pa.Table) -> RecEvents:

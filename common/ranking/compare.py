@@ -11,11 +11,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
 from common.errors import InputError
+from common.ranking.comparable import Run, check_same, check_seeds
 from common.ranking.evidence import FIGURES
 from common.ranking.intervals import FLIPS, Comparison, bca_intervals, compare_columns
 from common.ranking.metrics import metrics_from_ranks
@@ -23,14 +24,6 @@ from common.ranking.ranks import RankTable
 
 RESAMPLES = 10_000  # of published tables
 SCORERS = ("model", "swapped")  # of the evidence figures: the model, and its control
-
-
-class Run(NamedTuple):
-    """One finished run as the comparison sees it."""
-
-    path: str
-    results: Mapping[str, Any]  # of results.json
-    table: RankTable  # of ranks.parquet, the compared task and protocol
 
 
 def compare_methods(
@@ -47,12 +40,12 @@ def compare_methods(
     """Everything that the table says, as a JSON-able dict.
 
     methods: {name: its runs, one per seed}, at least one run each
-    Returns {"task", "protocol", "split", "dataset", "rows", "users", "reference", "metrics",
-    "resamples", "flips", "methods": {name: {"runs", "seeds", "metrics", "differences",
-    "evidence"}}}. `metrics`: {metric: {value, low, high, by_seed, seed_sd}}; `differences`
-    (not for the reference): {metric: {value, low, high, p, p_holm, relative, effect, better,
-    equal, worse, seed_se}}, the method minus the reference; `evidence` (where the runs have it):
-    {scorer: {figure: {value, lowest}}}, mean over seeds and the lowest lower bound. What cannot
+    Returns {"task", "protocol", "split", "dataset", "trained_on", "evaluated_on", "rows", "users",
+    "reference", "metrics", "resamples", "flips", "methods": {name: {"runs", "seeds", "metrics",
+    "differences", "evidence"}}}. `metrics`: {metric: {value, low, high, by_seed, seed_sd}};
+    `differences` (not for the reference): {metric: {value, low, high, p, p_holm, relative, effect,
+    better, equal, worse, seed_se}}, the method minus the reference; `evidence` (where the runs
+    have it): {scorer: {figure: {value, lowest}}}, mean over seeds and the lowest bound. What cannot
     be said (a spread of one seed) is None.
     Raises InputError when two runs cannot be compared, naming both and what differs.
     """
@@ -92,6 +85,8 @@ def compare_methods(
         "protocol": protocol,
         "split": first["split"],
         "dataset": dict(first["dataset"]),
+        "trained_on": dict(first["trained_on"]),
+        "evaluated_on": dict(first["evaluated_on"]),
         "rows": len(users),
         "users": len(np.unique(users)),
         "reference": reference,
@@ -100,58 +95,6 @@ def compare_methods(
         "flips": flips,
         "methods": described,
     }
-
-
-def check_same(runs: Sequence[Run], task: str, protocol: str) -> None:
-    """Raises InputError unless all runs ranked the same rows of the same data in the same way."""
-    first = runs[0]
-    expected = _describe(first, task, protocol)
-    for run in runs[1:]:
-        for what, value in _describe(run, task, protocol).items():
-            if value != expected[what]:
-                raise InputError(
-                    f"{run.path}: {what} is {value}, but {expected[what]} in {first.path}; "
-                    "compare runs of one dataset, split and protocol"
-                )
-        if not (
-            np.array_equal(run.table.row, first.table.row)
-            and np.array_equal(run.table.user, first.table.user)
-        ):
-            raise InputError(
-                f"{run.path}: the ranked rows are not those of {first.path}; evaluate both again "
-                "on the same split and min_history"
-            )
-
-
-def _describe(run: Run, task: str, protocol: str) -> dict[str, Any]:
-    """What must be equal between runs, by the name that a message gives it."""
-    results, details = run.results, run.results.get("protocol", {})
-    facts = {
-        "dataset sha256": results["dataset"]["sha256"][:12],
-        "split": results["split"],
-        **{name: details.get(name) for name in ("part", "history_order", "min_history")},
-        "number of ranked rows": len(run.table.row),
-    }
-    if protocol == "full":
-        facts["filter_seen"] = details.get("filter_seen")
-    else:
-        candidates = details.get("candidates", {}).get(f"{task}/{protocol}")
-        facts[f"candidates of {task}/{protocol}"] = str(candidates)[:12]
-    return facts
-
-
-def check_seeds(name: str, runs: Sequence[Run]) -> None:
-    """Raises InputError when a method has no run or has a seed twice: a copy adds nothing."""
-    if not runs:
-        raise InputError(f"--run={name}: no run; give at least one workdir")
-    known: dict[int, str] = {}
-    for run in runs:
-        seed = run.results["seed"]
-        if seed in known:
-            raise InputError(
-                f"--run={name}: {known[seed]} and {run.path} both have seed {seed}; leave one out"
-            )
-        known[seed] = run.path
 
 
 def _rows(table: RankTable, metrics: Sequence[str]) -> np.ndarray:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from common.data.fingerprint import find_elsewhere
 from common.ranking.alarms import MAX_TIE_RATE, find_alarms, tell_alarm
 from common.ranking.report_slices import slice_lines, tell_score
 from common.ranking.sanity import BASELINES
@@ -50,6 +51,10 @@ def _protocol_lines(results: Mapping[str, Any]) -> Iterator[str]:
     """What the numbers were measured on."""
     dataset, protocol = results["dataset"], results.get("protocol", {})
     yield f"data    {dataset['name']}  sha256 {dataset['sha256'][:12]}  seed {results['seed']}"
+    if found := find_elsewhere(results):
+        origin = results["trained_on"]
+        yield f"trained on {origin['name']}, {origin['split']}, which is other data:"
+        yield from (f"        {line}" for line in found)
     split = f"split   {results['split']}"
     for name, label in (
         ("part", "part"),

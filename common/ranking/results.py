@@ -46,6 +46,7 @@ def build_results(
     parameters: int | None = None,
     evidence: Mapping[str, Any] | None = None,
     slices: Mapping[str, Any] | None = None,
+    origin: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
     """Everything that one evaluation says, ready for `write_results`.
 
@@ -55,6 +56,8 @@ def build_results(
     method, stage, parameters (their number): about the model, kept where given
     evidence:     {"model": {"auc_flag": {value, low, high}, ...}, "random": ...}, where known
     slices:       as from `slice_ranks`, where made
+    origin:       {"trained_on", "evaluated_on", "evaluation"}: the two datasets (as
+                  `common.data.fingerprint.describe_data`), and the evaluation keys of the config
     Raises InputError when the outcome breaks the schema, e.g. by a speed that is not finite.
     """
     tables = summarize_ranks({"": evaluation.ranks, **sanity}, resamples=resamples, seed=seed)
@@ -86,6 +89,7 @@ def build_results(
             sanity["in_history"], evaluation.details["sizes"], resamples=resamples, seed=seed
         )
     results["alarms"] = find_alarms(results)
+    results |= origin or {}
     validate_results(results)
     return results
 

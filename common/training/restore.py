@@ -12,6 +12,7 @@ from typing import Any, Literal
 import numpy as np
 from jax.sharding import Mesh
 
+from common.data.fingerprint import AGAIN, check_parts
 from common.errors import InputError
 from common.training.checkpoints import (
     Checkpoints,
@@ -33,6 +34,7 @@ from common.training.step import init_params, place_key, prepare_constants
 from common.training.task import Constants, Identity, Params, Task
 
 IDENTITY = "identity"  # of a fingerprint
+DATA = "data"  # of a fingerprint: the parts of the dataset that the run hangs on, if it names any
 _ROWS = 20  # differences shown in one message
 _FRESH = "delete the folder to start again, or use another --workdir"
 
@@ -86,6 +88,7 @@ def load_trained(
     seed: int,
     mesh: Mesh,
     which: Literal["best", "latest"] = "best",
+    data: Mapping[str, str] = MappingProxyType({}),
 ) -> tuple[Params, Constants, Progress]:
     """The parameters and constants of a trained run, for evaluating and serving.
 
@@ -93,6 +96,7 @@ def load_trained(
     seed: the run's; constants are not saved but made again, by `task.init` from the same key and
         by `prepare` of the last stage
     which: "best" by the last stage's stopping metric, or "latest"
+    data: the parts of the dataset that it must have been trained on, see `select_parts`
     Returns the progress of the checkpoint that was read.
     A checkpoint that was cut short is replaced by the newest one that can be read, with a warning.
     Raises InputError when there is no checkpoint, none can be read, or it is of another model.
@@ -115,6 +119,7 @@ def load_trained(
         try:
             check_sizes(path)
             progress, saved_fingerprint = read_record(path)
+            check_data(path, saved_fingerprint, data, "train again, with another --workdir")
             check_identities(path, saved_fingerprint, task.identities)
             saved = cut_rows(describe_saved(path, "params"), progress.rows)
             check_fit(path, "params", saved, cut_rows(describe_tree(shapes), task.rows))
@@ -173,8 +178,9 @@ def check_fingerprint(path: Path, saved: Mapping[str, Any], now: Mapping[str, An
 
     Identities are left to `check_identities`.
     """
+    check_data(path, saved, now.get(DATA, {}), _FRESH)
     before, after = (
-        _flatten({name: part for name, part in tree.items() if name != IDENTITY})
+        _flatten({name: part for name, part in tree.items() if name not in (IDENTITY, DATA)})
         for tree in (saved, json.loads(json.dumps(now)))
     )
     differ = [name for name in sorted({*before, *after}) if before.get(name) != after.get(name)]
@@ -184,6 +190,16 @@ def check_fingerprint(path: Path, saved: Mapping[str, Any], now: Mapping[str, An
         )
         more = f" and {len(differ) - _ROWS} more" if len(differ) > _ROWS else ""
         raise InputError(f"{path}: made by another run ({shown}{more}); {_FRESH}")
+
+
+def check_data(path: Path, saved: Mapping[str, Any], parts: Mapping[str, str], mend: str) -> None:
+    """Raises InputError naming the part of the dataset that is another one than was saved.
+
+    saved: the fingerprint of a checkpoint; parts: see `common.data.fingerprint`
+    """
+    if parts and DATA not in saved:
+        raise InputError(f"{path}: {AGAIN}; {mend}")
+    check_parts(f"{path}: made on other data", saved.get(DATA, {}), parts, mend)
 
 
 def check_identities(path: Path, saved: Mapping[str, Any], identities: Sequence[Identity]) -> None:

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 
 import jax
 
+from common.data.fingerprint import select_parts
 from common.errors import InputError
 from common.training.checkpoints import (
     CutShort,
@@ -18,13 +19,13 @@ from common.training.checkpoints import (
     read_params,
     read_record,
 )
-from common.training.restore import IDENTITY, check_fit, check_identities
+from common.training.restore import DATA, IDENTITY, check_data, check_fit, check_identities
 from common.training.sharding import cut_rows
 from common.training.state import Progress
 from common.training.task import Params, Task
 
 _OTHER = "give another run to start from"
-_MAY_DIFFER = ("seed", "start", IDENTITY)  # the last is told in words of its own
+_MAY_DIFFER = ("seed", "start", DATA, IDENTITY)  # the last two are told in words of their own
 
 
 class Start(NamedTuple):
@@ -38,7 +39,8 @@ class Start(NamedTuple):
 def find_start(task: Task, fingerprint: Mapping[str, Any]) -> Start:
     """The best checkpoint of the run at `task.start`.
 
-    fingerprint: of the run that begins; data and method must be the same, the seed need not
+    fingerprint: of the run that begins; method, tables, history rule and split must be the same,
+        the seed and the lists that it is judged by need not
     Raises InputError when there is none, it is of other data, or the run has gone on to a later
     stage, which keeps the best of that stage only.
     """
@@ -57,6 +59,7 @@ def find_start(task: Task, fingerprint: Mapping[str, Any]) -> Start:
     ]
     if differ:
         raise InputError(f"{workdir}: made on something else ({', '.join(differ)}); {_OTHER}")
+    check_data(workdir, saved, select_parts(fingerprint.get(DATA, {})), _OTHER)
     check_identities(workdir, saved, task.identities)
     if progress.best_step is None:
         raise InputError(f"{workdir}: was never evaluated; let it finish first")

@@ -22,10 +22,10 @@ from common.errors import InputError
 from gensr_jax.probe import find_attention, take
 from launch.methods import build_task, take_batch
 from launch.pictures import COLORS, open_figure, plain
+from launch.run_folder import RunFolder
 from launch.studies.measures import Request, bound_seeds
 from launch.studies.record import Record, read_record
 from launch.tables import format_bounds, format_markdown
-from launch.trained import RunFolder
 
 STAGE = "tune"
 COSINE = "cosine_"

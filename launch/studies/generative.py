@@ -20,8 +20,9 @@ from common.errors import InputError
 from common.ranking.rows import choose_rows
 from common.training.mesh import put_batch
 from gensr_jax.states import States, read_states
+from launch.run_folder import RunFolder
 from launch.studies.measures import Request
-from launch.trained import RunFolder, load_model
+from launch.trained import load_model
 
 _read = jax.jit(read_states, static_argnums=0)
 

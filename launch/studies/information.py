@@ -32,6 +32,7 @@ import numpy as np
 
 from common.data.hashing import SUBSET, draw_uniform
 from gensr_jax.states import States
+from launch.run_folder import RunFolder
 from launch.studies.critic import CriticSettings, infonce_terms
 from launch.studies.estimators import (
     entropy_of,
@@ -52,7 +53,6 @@ from launch.studies.information_picture import draw_information
 from launch.studies.measures import Columns, Measured, Request, bound, measure_methods
 from launch.studies.toy_information import check_estimators, compare_weights
 from launch.tables import format_bounds, format_markdown
-from launch.trained import RunFolder
 
 TASKS = ("rec", "search")
 WIDTHS = (16, 32)

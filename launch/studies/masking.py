@@ -24,6 +24,7 @@ from common.ranking.metrics import metrics_from_ranks
 from common.training.mesh import put_batch
 from launch.evidence import make_weigher
 from launch.pictures import COLORS, open_figure, plain
+from launch.run_folder import RunFolder
 from launch.studies.measures import (
     Columns,
     Measured,
@@ -34,7 +35,6 @@ from launch.studies.measures import (
     measure_methods,
 )
 from launch.tables import format_bounds, format_markdown
-from launch.trained import RunFolder
 
 CHOICES = ("top", "random", "bottom")
 MEASURES = ("score", "NDCG@10")

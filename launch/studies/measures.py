@@ -14,6 +14,7 @@ import numpy as np
 from jax.sharding import Mesh
 
 from common.data.dataset import Dataset
+from common.data.fingerprint import describe_data
 from common.data.timeline import Timeline
 from common.errors import InputError
 from common.ranking.intervals import bca_intervals
@@ -23,7 +24,8 @@ from common.training.mesh import make_mesh, put_batch
 from common.training.task import Task
 from launch.methods import build_task
 from launch.run import use_compilation_cache
-from launch.trained import RunFolder, Trained, load_model, open_runs
+from launch.run_folder import RunFolder
+from launch.trained import Trained, load_model, open_runs
 
 Columns = dict[str, np.ndarray]  # name -> float64 [n]
 
@@ -43,7 +45,7 @@ class Request(NamedTuple):
     def describe(self) -> dict[str, Any]:
         """The part of the results that all studies have."""
         return {
-            "dataset": {"name": self.dataset.name, "sha256": self.dataset.sha256},
+            "dataset": {"sha256": self.dataset.sha256, **describe_data(self.dataset)},
             "split": self.dataset.split,
             "draws": self.draws,
             "seed": self.seed,

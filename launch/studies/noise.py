@@ -25,6 +25,7 @@ from common.ranking.metrics import metrics_from_ranks
 from launch.evidence import make_weigher
 from launch.methods import build_task
 from launch.pictures import COLORS, open_figure, plain
+from launch.run_folder import RunFolder
 from launch.studies.measures import (
     Columns,
     Measured,
@@ -35,7 +36,7 @@ from launch.studies.measures import (
     measure_methods,
 )
 from launch.tables import format_bounds, format_markdown
-from launch.trained import RunFolder, Trained
+from launch.trained import Trained
 
 SHARES = (0.0, 0.25, 0.5, 1.0)
 METRICS = ("NDCG@10", "NDCG@5")

@@ -13,10 +13,10 @@ import numpy as np
 
 from common.errors import InputError
 from launch.pictures import COLORS, open_figure, plain
+from launch.run_folder import RunFolder
 from launch.studies.measures import Request
 from launch.studies.record import read_record
 from launch.tables import format_markdown
-from launch.trained import RunFolder
 
 STAGE = "tune"
 THRESHOLDS = (0.49, 0.45)

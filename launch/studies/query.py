@@ -20,10 +20,11 @@ from common.ranking.protocols import FULL, make_evaluator
 from common.training.mesh import put_batch
 from launch.methods import build_task
 from launch.pictures import COLORS, open_figure, plain
+from launch.run_folder import RunFolder
 from launch.studies.generative import check_generative
 from launch.studies.measures import Measured, Request, bound, measure_methods
 from launch.tables import format_bounds, format_markdown
-from launch.trained import RunFolder, load_model
+from launch.trained import load_model
 
 METRIC = "NDCG@10"
 ASKED = ("own", "none", "other")  # whose query a search is ranked with

@@ -19,10 +19,11 @@ from common.ranking.evidence import FIGURES
 from common.ranking.intervals import compare_columns
 from common.ranking.metrics import metrics_from_ranks
 from common.ranking.ranks import RankTable
-from launch.compare import read_run
+from launch.compare import read_ranked
 from launch.evidence import weigh_evidence
 from launch.methods import METHODS
 from launch.pictures import COLORS, open_figure, plain
+from launch.run_folder import RunFolder
 from launch.studies.measures import (
     Measured,
     Request,
@@ -32,7 +33,6 @@ from launch.studies.measures import (
     measure_methods,
 )
 from launch.tables import format_bounds, format_markdown
-from launch.trained import RunFolder
 
 METRIC = "NDCG@10"
 Evidence = list[dict[str, Any]]  # one entry per seed: {figure: {value, low, high}}
@@ -80,7 +80,7 @@ def _count_steps(run: RunFolder) -> int:
 
 def _read_results(run: RunFolder, weights: dict[str, Evidence]) -> Measured:
     """A run's own ranks; its evidence figures are added to `weights`."""
-    found = read_run(run.workdir, "rec", "full")
+    found = read_ranked(run.workdir, "rec", "full")
     if "evidence" in found.results:
         weights.setdefault(run.name, []).append(found.results["evidence"]["model"])
     return _gain(found.table)

@@ -12,6 +12,7 @@ from launch import compare
 from launch import main as train_command
 from launch.command import run_command
 
+SPLIT = "leave_one_out_joint"
 KNN = "baselines_jax/configs/item_knn_demo.py"
 
 
@@ -131,7 +132,19 @@ def test_bad_input_is_one_line(call, words, message, tmp_path):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"dataset__sha256": "0" * 64}, "dataset sha256 is 000000000000, but"),
+        *(
+            (
+                {f"{key}_on__parts__{part}": "0" * 64},
+                f"was {key} on other data than ",
+            )
+            for key in ("trained", "evaluated")
+            for part in ("tables", "history", f"split.{SPLIT}")
+        ),
+        (
+            {f"evaluated_on__parts__list.{SPLIT}.uniform19.rec.test": "0" * 64},
+            "the list uniform19 of rec test is ",
+        ),
+        ({"evaluated_on": None}, "key evaluated_on: made by an older version"),
         ({"protocol__filter_seen": "none"}, "filter_seen is none, but history in"),
         ({"tasks__rec__full__MRR": {"value": 0.5, "low": 0.5, "high": 0.5}}, "says MRR 0.500000"),
     ],
@@ -142,7 +155,7 @@ def test_a_run_that_does_not_belong_is_refused(call, runs, tmp_path, change, mes
     edit_json(other / "results.json", **change)
     code, _, err = call("--run=near:{runs}/near/seed0", f"--run=other:{other}")
     assert (code, err.count("\n")) == (2, 1)
-    assert f"{other}: " in err
+    assert err.startswith(f"error: {other}")
     assert message in err
 
 

@@ -1,14 +1,12 @@
-"""Configuration at the edge: overrides, misspelt keys, and workdirs of other runs."""
+"""Configuration at the edge: overrides and misspelt keys."""
 
 from __future__ import annotations
-
-import json
 
 import pytest
 from ml_collections import ConfigDict
 
 from common.errors import InputError
-from launch.config import check_workdir, claim_workdir, override, take_config
+from launch.config import override, split_config, take_config
 
 FILE = """
 from ml_collections import ConfigDict
@@ -93,42 +91,10 @@ def test_a_file_without_get_config_is_named(tmp_path):
         take_config([f"--config={tmp_path / 'empty.py'}"])
 
 
-def make_config(rate=0.1, path="a"):
-    return ConfigDict(
-        {"seed": 0, "data": {"path": path}, "train": {"learning_rate": rate, "sizes": (1, 2)}}
-    )
-
-
-def test_a_workdir_takes_the_same_run_again(tmp_path):
-    claim_workdir(tmp_path / "run", make_config(), "abc")
-    before = (tmp_path / "run" / "config.json").read_text()
-    claim_workdir(tmp_path / "run", make_config(path="moved"), "abc")
-    assert (tmp_path / "run" / "config.json").read_text() == before
-    assert json.loads(before)["config"]["train"]["learning_rate"] == 0.1
-
-
-def test_a_run_from_before_a_key_of_the_machine_goes_on(tmp_path):
-    claim_workdir(tmp_path, make_config(), "abc")
-    newer = make_config()
-    newer.accumulate = 1
-    assert check_workdir(tmp_path, newer, "abc")
-    newer.accumulate = 2
-    with pytest.raises(InputError, match=r"config\.accumulate is 1 there and 2 here"):
-        check_workdir(tmp_path, newer, "abc")
-
-
-def test_a_workdir_of_another_run_is_refused_with_every_difference(tmp_path):
-    claim_workdir(tmp_path, make_config(), "abc")
-    before = (tmp_path / "config.json").read_text()
-    with pytest.raises(InputError) as error:
-        claim_workdir(tmp_path, make_config(rate=0.2), "def")
-    assert "config.train.learning_rate is 0.1 there and 0.2 here" in str(error.value)
-    assert "the dataset is abc there and def here" in str(error.value)
-    assert (tmp_path / "config.json").read_text() == before
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["config.json"]
-
-
-def test_an_unreadable_workdir_is_refused(tmp_path):
-    (tmp_path / "config.json").write_text("{")
-    with pytest.raises(InputError, match="not readable"):
-        claim_workdir(tmp_path, make_config(), "abc")
+def test_a_configuration_may_take_the_place_of_the_file():
+    words = split_config(["--config.train.rate=0.5", "--workdir=x", "--config.sizes=3,4"])
+    assert (words.file, words.rest) == (None, ["--workdir=x"])
+    saved = ConfigDict({"sizes": [1, 2], "train": {"rate": 1.0}})
+    assert words.make(saved).to_dict() == {"sizes": [3, 4], "train": {"rate": 0.5}}
+    with pytest.raises(InputError, match="--config: missing"):
+        words.make()

@@ -75,7 +75,7 @@ def test_a_workdir_of_another_run_is_refused_and_left_alone(finished, run, tmp_p
     before = contents(finished)
     for outcome, difference in (
         (run(finished, "--config.reasoner.steps=1"), "config.reasoner.steps is 2 there and 1 here"),
-        (run(finished, data=tmp_path / "other"), "the dataset is "),
+        (run(finished, data=tmp_path / "other"), "the tables are "),
     ):
         assert outcome.code == 2
         (line,) = outcome.err.splitlines()

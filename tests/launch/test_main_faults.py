@@ -67,7 +67,7 @@ def test_checkpoints_of_another_dataset_are_refused(finished, run, tmp_path):
     shutil.copytree(finished / "checkpoints", tmp_path / "run" / "checkpoints")
     line = only_line(run(tmp_path / "run", data=other))
     assert re.match(
-        rf"error: {tmp_path}/run/checkpoints/\d+: made by another run \(dataset was", line
+        rf"error: {tmp_path}/run/checkpoints/\d+: made on other data: the tables are", line
     )
     assert line.endswith("delete the folder to start again, or use another --workdir")
 

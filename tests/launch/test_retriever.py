@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from ml_collections import ConfigDict
 
+from common.data.fingerprint import describe_data
 from common.data.folder import load_dataset
 from common.data.timeline import build_timeline
 from common.data.view import View
@@ -19,8 +20,9 @@ from common.training.mesh import make_mesh
 from common.training.task import Retriever, Task
 from launch import main as train_command
 from launch.command import run_command
-from launch.config import claim_workdir, load_config
+from launch.config import load_config
 from launch.retriever import attach_retriever
+from launch.run_folder import claim_workdir
 
 KNN = str(Path(__file__).resolve().parents[2] / "baselines_jax/configs/item_knn_demo.py")
 
@@ -80,7 +82,7 @@ def test_a_method_without_training_brings_its_own_view(tiny, tmp_path):
     timeline = build_timeline(dataset.rec, dataset.search, dataset.n_users, dataset.history_order)
     knn = load_config(KNN)
     knn.data.path, knn.data.min_history = str(tiny), 8
-    claim_workdir(tmp_path, knn, dataset.sha256)
+    claim_workdir(tmp_path, knn, describe_data(dataset))
     (tmp_path / "results.json").write_text("{}")
     config = ConfigDict({"retriever": str(tmp_path), "eval": {"retrieve": 15}})
     first = Retriever("first", lambda *_: None, 20)
@@ -111,8 +113,9 @@ def test_what_cannot_retrieve_is_refused(gensr, finished, evaluate, tiny, tmp_pa
         folder = tmp_path / name
         folder.mkdir()
         saved = json.loads((finished / "config.json").read_text())
-        saved["config"]["data"] |= changes.pop("data", {})
-        (folder / "config.json").write_text(json.dumps(saved | changes))
+        parts = saved["dataset"]["parts"]
+        saved["dataset"]["parts"] = {n: v for n, v in (parts | changes).items() if v is not None}
+        (folder / "config.json").write_text(json.dumps(saved))
         (folder / "results.json").write_text("{}")
         return folder
 
@@ -120,9 +123,16 @@ def test_what_cannot_retrieve_is_refused(gensr, finished, evaluate, tiny, tmp_pa
     (unfinished / "results.json").unlink()
     assert "is no finished run (no results.json)" in refuse(unfinished)
     assert "is no finished run" in refuse(tmp_path / "nowhere")
-    assert "was made on the dataset 0000, this is " in refuse(copy("d", dataset_sha256="0000"))
-    other_split = copy("s", data={"split": "leave_one_out"})
-    assert "was made on the split leave_one_out, this is leave_one_out_joint" in refuse(other_split)
+    tables = refuse(copy("d", tables="0" * 64))
+    assert "was made on other data: the tables are 000000000000 there and " in tables
+    history = refuse(copy("h", history="0" * 64))
+    assert "was made on other data: the history rule is 000000000000 there and " in history
+    own = "split.leave_one_out_joint"
+    assert "the split leave_one_out_joint is 000000000000 there" in refuse(
+        copy("c", **{own: "0" * 64})
+    )
+    other = refuse(copy("s", **{own: None, "split.leave_one_out": "0" * 64}))
+    assert "the split is leave_one_out there and leave_one_out_joint here; give a run on" in other
     assert "the method gensr does not rank the catalogue" in refuse(gensr.workdir)
     assert "config.eval.retrieve = 0" in refuse(finished, "--config.eval.retrieve=0")
 
@@ -131,6 +141,6 @@ def test_training_goes_on_with_the_same_retriever_only(finished, evaluate):
     code, _, error, _ = evaluate(f"--config.retriever={finished}", mode="train")
     assert code == 2
     assert f"config.retriever is '' there and '{finished}' here" in error
-    code, _, error, _ = evaluate("--config.eval.batch_size=8")
+    code, _, error, _ = evaluate("--config.eval.batch_size=8", mode="train")
     assert code == 2
     assert "config.eval.batch_size is 16 there and 8 here" in error

@@ -9,7 +9,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from common.data.folder import load_dataset
+from common.data.folder import PrepareSettings, load_dataset, write_dataset
+from common.data.readers.synthetic import generate
 from common.data.timeline import build_timeline
 from common.errors import InputError
 from common.ranking.results import read_results
@@ -154,14 +155,25 @@ def test_bad_requests_are_one_line(finished, ask, tmp_path):
     broken = tmp_path / "other"
     shutil.copytree(finished, broken, ignore=shutil.ignore_patterns("checkpoints"))
     saved = json.loads((finished / "config.json").read_text())
-    saved["dataset_sha256"] = "0" * 64
+    saved["dataset"]["parts"]["split.leave_one_out_joint"] = "0" * 64
     (broken / "config.json").write_text(json.dumps(saved))
+    cuts = tmp_path / "cuts"
+    write_dataset(cuts, generate("tiny", seed=0), PrepareSettings(max_cut_share=0.9))
     for name, flags, part in (
         ("noises", [], "study 'noises': unknown; use one of noise, masking, steps, swap"),
         ("noise", [], "--runs: missing"),
         ("noise", ["--runs=LCR="], "--runs=LCR=: needs NAME=DIR"),
         ("noise", [f"--runs=LCR={tmp_path}"], f"{tmp_path}: is no run (no config.json)"),
-        ("noise", [f"--runs=a={finished},b={broken}"], "--runs: the dataset of a is "),
+        (
+            "noise",
+            [f"--runs=a={finished},b={broken}"],
+            "--runs: b was not trained on the data of a: the split leave_one_out_joint is 00000000",
+        ),
+        (
+            "noise",
+            [f"--runs=a={finished}", f"--data={cuts}"],
+            f"{cuts}: is not what the runs were trained on: the split leave_one_out_joint is ",
+        ),
         ("steps", [f"--runs=a={finished}", "--readout=b"], "--readout=b: no run of --runs"),
     ):
         code, results, err = ask(name, *flags)

@@ -9,11 +9,15 @@ from pathlib import Path
 
 import pytest
 
+from common.data.fingerprint import describe_folder
+from common.data.folder import PrepareSettings, write_dataset
 from common.data.loading import read_manifest
+from common.data.readers.synthetic import generate
 from common.errors import InputError
 from launch import sweep
 from launch.command import run_command
-from launch.config import claim_workdir, take_config
+from launch.config import describe_evaluation, take_config
+from launch.run_folder import claim_workdir
 
 ROOT = Path(__file__).resolve().parents[2]
 KNN = str(ROOT / "baselines_jax/configs/item_knn_demo.py")
@@ -82,9 +86,11 @@ def call(tiny, tmp_path, capsys, monkeypatch):
             workdir = Path(command[-1].partition("=")[2])
             code = codes.pop(0) if codes else 0
             config, _ = take_config([w for w in command if w.startswith("--config")])
-            claim_workdir(workdir, config, read_manifest(tiny)["sha256"])
+            data = describe_folder(read_manifest(Path(config.data.path)), config.data.split)
+            claim_workdir(workdir, config, data)
             if not code:
-                (workdir / "results.json").write_text("{}")
+                told = {"evaluated_on": data, "evaluation": describe_evaluation(config)}
+                (workdir / "results.json").write_text(json.dumps(told))
             return code
 
         monkeypatch.setattr(sweep, "run_point", pretend)
@@ -106,6 +112,19 @@ def test_finished_points_are_skipped_and_all_workdirs_listed(call, tmp_path):
     code, out, err, commands = call("--seeds=0,1,2")
     assert (code, len(out.split()), len(commands)) == (0, 3, 1)
     assert err.count("finished already") == 2
+
+
+def test_a_point_judged_on_other_lists_is_judged_again(call, tmp_path):
+    """On another split of the same tables it is another run."""
+    source = generate("tiny", seed=0)
+    write_dataset(tmp_path / "lists", source, PrepareSettings(negatives=5))
+    write_dataset(tmp_path / "cuts", source, PrepareSettings(max_cut_share=0.9))
+    assert call()[0] == 0
+    code, _, _, commands = call(f"--config.data.path={tmp_path / 'lists'}")
+    assert (code, len(commands)) == (0, 1)
+    code, _, err, commands = call(f"--config.data.path={tmp_path / 'cuts'}")
+    assert (code, commands) == (2, [])
+    assert "holds another run: the split leave_one_out_joint is " in err
 
 
 def test_a_failing_point_stops_the_sweep(call, tmp_path):

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 from common.errors import InputError
+from common.ranking.comparable import Run
 from common.ranking.compare import (
-    Run,
     adjust_holm,
     average_evidence,
     compare_methods,
@@ -17,10 +17,18 @@ from common.ranking.compare import (
 from common.ranking.intervals import compare_paired
 from common.ranking.metrics import METRICS
 from common.ranking.ranks import rank_table
+from launch.compare_report import format_comparison
 
 USERS = [1, 1, 2, 3]
 ROWS = [4, 5, 8, 9]
+DATA = {"name": "toy", "split": "joint", "parts": {
+    "tables": "1a" * 32, "history": "1b" * 32, "split.joint": "1c" * 32,
+    "list.joint.uniform99.rec.valid": "1d" * 32, "list.joint.uniform99.rec.test": "1e" * 32,
+    "list.joint.uniform99.search.test": "1f" * 32,
+}}  # fmt: skip
 RESULTS = {
+    "trained_on": DATA,
+    "evaluated_on": copy.deepcopy(DATA),
     "dataset": {"name": "toy", "sha256": "ab" * 32},
     "split": "leave_one_out_joint",
     "seed": 0,
@@ -127,10 +135,15 @@ def test_evidence_is_the_mean_and_the_lowest_bound():
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"dataset__sha256": "ef" * 32}, "dataset sha256 is efefefefefef, but abab"),
-        ({"split": "temporal"}, "split is temporal"),
+        *(
+            ({f"{key}__parts__{part}": "ef" * 32}, f"was {key.replace('_', ' ')} other data than")
+            for key in ("trained_on", "evaluated_on")
+            for part in ("tables", "history", "split.joint")
+        ),
+        # Of the lists those of the task that is compared, whatever the protocol.
+        ({"evaluated_on__parts__list.joint.uniform99.rec.test": "ef" * 32}, "was evaluated on oth"),
+        ({"evaluated_on__parts__list.joint.uniform5.rec.test": "ef" * 32}, "was evaluated on oth"),
         ({"protocol__part": "valid"}, "part is valid"),
-        ({"protocol__history_order": "source"}, "history_order is source, but time"),
         ({"protocol__min_history": 2}, "min_history is 2"),
         ({"protocol__filter_seen": "none"}, "filter_seen is none"),
         ({"rows": [4, 5, 8, 10]}, "the ranked rows are not those"),
@@ -141,6 +154,58 @@ def test_evidence_is_the_mean_and_the_lowest_bound():
 def test_runs_that_cannot_be_compared_are_refused(change, message):
     other = make_run(**{"ranks": [1, 1, 1, 1], "seed": 7, **change})
     with pytest.raises(InputError, match=f"^runs/7: {message}.*runs/0"):
+        compare({"A": [make_run([1, 1, 1, 1])], "B": [other]})
+
+
+def test_the_message_names_the_part_both_hashes_and_the_mend():
+    other = make_run([1, 1, 1, 1], 7, **{"evaluated_on__parts__split.joint": "ef" * 32})
+    with pytest.raises(InputError) as error:
+        compare({"A": [make_run([1, 1, 1, 1])], "B": [other]})
+    assert str(error.value) == (
+        "runs/7: was evaluated on other data than runs/0: the split joint is 1c1c1c1c1c1c there "
+        "and efefefefefef here; judge both on one dataset, by --mode=evaluate, or give each a "
+        "table of its own"
+    )
+
+
+@pytest.mark.parametrize(
+    "part",
+    [
+        "trained_on__parts__list.joint.uniform99.rec.valid",
+        "trained_on__parts__list.joint.uniform99.rec.test",
+        "evaluated_on__parts__list.joint.uniform99.rec.valid",
+        "evaluated_on__parts__list.joint.uniform99.search.test",
+    ],
+)
+def test_lists_that_did_not_judge_the_rows_may_differ_between_methods(part):
+    other = make_run([2, 1, 1, 1], 1, **{part: "ef" * 32})
+    told = compare({"A": [make_run([1, 1, 1, 1])], "B": [other]})
+    assert told["methods"]["B"]["differences"]["HR@1"]["value"] == -0.25
+
+
+def test_the_seeds_of_a_method_stop_by_the_same_lists():
+    part = "trained_on__parts__list.joint.uniform99.rec.valid"
+    other = make_run([2, 1, 1, 1], 1, **{part: "ef" * 32})
+    with pytest.raises(InputError, match=r"^runs/1: .* the list uniform99 of rec valid is 1d1d"):
+        compare({"A": [make_run([1, 1, 1, 1]), other]})
+
+
+def test_runs_judged_on_other_data_than_trained_on_have_a_table_of_their_own():
+    moved = {"trained_on__name": "late", "trained_on__parts__split.joint": "ef" * 32}
+    runs = {"A": [make_run([1, 1, 1, 1], **moved)], "B": [make_run([2, 1, 1, 1], **moved)]}
+    told = compare(runs)
+    assert told["trained_on"]["name"] == "late"
+    line = "**Trained on other data**: late, joint (the split joint is efefefefefef there and 1c1c"
+    assert line in format_comparison(told)
+    assert "other data" not in format_comparison(compare({"A": [make_run([1, 1, 1, 1])]}))
+    with pytest.raises(InputError, match="was trained on other data than"):
+        compare({**runs, "C": [make_run([1, 1, 1, 1])]})
+
+
+@pytest.mark.parametrize("key", ["trained_on", "evaluated_on"])
+def test_results_of_an_older_version_are_refused(key):
+    other = make_run([1, 1, 1, 1], 7, **{key: None})
+    with pytest.raises(InputError, match=f"^runs/7/results.json, key {key}: made by an older ver"):
         compare({"A": [make_run([1, 1, 1, 1])], "B": [other]})
 
 

@@ -188,6 +188,20 @@ def test_another_fingerprint_is_refused_by_name(folder):
     check_fingerprint(folder / "40", {"a": [1, 2]}, {"a": (1, 2)})  # JSON has no tuples
 
 
+def test_data_is_compared_by_its_parts(folder):
+    ours = {"tables": "a" * 64, "split.joint": "b" * 64, "list.joint.uniform9.rec.valid": "c" * 64}
+    check_fingerprint(folder, {"data": ours}, {"data": ours})
+    for name, line in (
+        ("tables", "the tables are dddddddddddd there and aaaaaaaaaaaa here"),
+        ("split.joint", "the split joint is dddddddddddd there and bbbbbbbbbbbb here"),
+        ("list.joint.uniform9.rec.valid", "the list uniform9 of rec valid is dddddddddddd there"),
+    ):
+        with pytest.raises(InputError, match=f"made on other data: {line}.*use another --workdir$"):
+            check_fingerprint(folder, {"data": ours | {name: "d" * 64}}, {"data": ours})
+    with pytest.raises(InputError, match="made by an older version"):
+        check_fingerprint(folder, {"dataset": "a" * 64}, {"data": ours})
+
+
 def test_sizes_name_the_file(folder):
     check_sizes(folder / "40")
     file = folder / "40" / "progress" / "metadata"

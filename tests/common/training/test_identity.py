@@ -26,9 +26,18 @@ def task_of(tiny):
     )
 
 
-def load(tiny, task, workdir):
+def load(tiny, task, workdir, **options):
     batch = tiny.TinySource(task.stages[0])[0]
-    return load_trained(task, batch, workdir, 3, make_mesh(jax.devices()[:1]))
+    return load_trained(task, batch, workdir, 3, make_mesh(jax.devices()[:1]), **options)
+
+
+def test_another_dataset_is_refused_on_loading(tiny, task_of, tmp_path):
+    """As where checkpoints were copied beside the config.json of another run."""
+    parts = {"tables": "a" * 64, "split.joint": "b" * 64}
+    tiny.run(tmp_path, task_of(), fingerprint={"data": parts})
+    load(tiny, task_of(), tmp_path, data=parts)
+    with pytest.raises(InputError, match="made on other data: the split joint is b"):
+        load(tiny, task_of(), tmp_path, data={**parts, "split.joint": "c" * 64})
 
 
 def saved_fingerprint(workdir):

@@ -13,7 +13,8 @@ from common.training.stage_loop import count_steps_between_evaluations
 from common.training.start import check_start
 from common.training.task import Optimizer
 
-FINGERPRINT = {"dataset": "abc"}
+DATA = {"tables": "a" * 64, "split.joint": "b" * 64, "list.joint.uniform9.rec.valid": "c" * 64}
+FINGERPRINT = {"method": "m", "data": DATA}
 
 
 @pytest.fixture(scope="module")
@@ -117,8 +118,12 @@ def test_starts_that_cannot_be_are_refused(tiny, first, tmp_path):
     check("", fingerprint={})
     with pytest.raises(InputError, match="no checkpoint to start from"):
         check(tmp_path / "nowhere")
-    with pytest.raises(InputError, match="dataset is 'abc' there and 'abd' here"):
-        check(workdir, fingerprint={"dataset": "abd"})
+    with pytest.raises(InputError, match="method is 'm' there and 'n' here"):
+        check(workdir, fingerprint={"method": "n"})
+    check(workdir, fingerprint={"data": {**DATA, "list.joint.uniform9.rec.valid": "d" * 64}})
+    moved = r"made on other data: the split joint is bbbbbbbbbbbb there and d+ here; give anoth"
+    with pytest.raises(InputError, match=moved):
+        check(workdir, fingerprint={"data": {**DATA, "split.joint": "d" * 64}})
 
     def init(key, batch):
         params, constants = tiny.init(key, batch)

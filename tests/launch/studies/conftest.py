@@ -6,6 +6,7 @@ import json
 
 import pytest
 
+from common.data.fingerprint import describe_data
 from common.data.folder import load_dataset
 from common.training.mesh import put_batch
 from common.training.step import init_params, place_key, prepare_constants
@@ -29,7 +30,7 @@ def write_run(tiny, tmp_path):
         config.text.vocabulary = 256
         workdir = tmp_path / f"{name}{config.seed}"
         workdir.mkdir()
-        saved = {"config": config.to_dict(), "dataset_sha256": load_dataset(tiny).sha256}
+        saved = {"config": config.to_dict(), "dataset": describe_data(load_dataset(tiny))}
         (workdir / "config.json").write_text(json.dumps(saved))
         text = "".join(json.dumps(line) + "\n" for line in lines)
         (workdir / "metrics.jsonl").write_text(text)

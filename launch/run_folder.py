@@ -1,0 +1,166 @@
+"""A run's folder: what its config.json says, and whether it belongs to the run at hand.
+
+config.json     {"config": every key, "dataset": what it was trained on}
+"""
+
+from __future__ import annotations
+
+import importlib
+import json
+import sys
+from collections.abc import Collection, Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from ml_collections import ConfigDict
+
+from common.data.fingerprint import find_differences, read_parts, select_parts, sum_up
+from common.errors import InputError, writing
+from launch.config import (
+    FREE_KEYS,
+    MACHINE,
+    as_json,
+    describe_evaluation,
+    flatten,
+    is_evaluation_key,
+)
+from launch.files import write_beside
+
+_THE_SAME = "use another --workdir, or the same settings to go on"
+_TRAINED_ON = (
+    "give the dataset that it was trained on by --config.data.path, or judge it on this one by "
+    "--mode=evaluate --evaluate_on=DIR"
+)
+
+
+class RunFolder(NamedTuple):
+    """A workdir that `launch.main` has trained, and the name it has in a study."""
+
+    name: str
+    workdir: Path
+    config: ConfigDict
+    data: dict[str, Any]  # what it was trained on, see `common.data.fingerprint.describe_data`
+
+
+def check_workdir(
+    workdir: Path,
+    config: ConfigDict,
+    data: Mapping[str, Any],
+    *,
+    lists: Collection[str] = (),
+    evaluates: bool = False,
+) -> dict[str, Any] | None:
+    """Whether a workdir holds this very run already.
+
+    data:      the dataset, see `common.data.fingerprint.describe_data`; its tables, history rule
+               and split must be those of the run
+    lists:     names of the lists that the run is judged by in training; they too
+    evaluates: nothing is trained, so evaluation keys may differ
+    Returns what the run was trained on, as `data`; None where the workdir holds no run.
+    Raises InputError naming every difference when it holds another run.
+    """
+    path = workdir / "config.json"
+    if not path.exists():
+        return None
+    theirs, trained_on = read_run(path)
+    # A run from before one of the keys of MACHINE was had its default.
+    old, new = (MACHINE | flatten(settings) for settings in (theirs, as_json(config)))
+    differences = [
+        f"config.{key} is {old.get(key, 'absent')!r} there and {new.get(key, 'absent')!r} here"
+        for key in sorted(old.keys() | new.keys())
+        if key not in FREE_KEYS
+        and not (evaluates and is_evaluation_key(key))
+        and old.get(key) != new.get(key)
+    ]
+    there, here = (select_parts(part["parts"], lists=lists) for part in (trained_on, data))
+    other_data = find_differences(there, here)
+    if other_data:
+        differences.append(sum_up(other_data))
+    if differences:
+        mend = _TRAINED_ON if evaluates and other_data else _THE_SAME
+        raise InputError(f"{workdir}: holds another run: {'; '.join(differences)}; {mend}")
+    return trained_on
+
+
+def read_run(path: Path) -> tuple[dict[str, Any], dict[str, Any]]:
+    """The settings of a config.json, and what the run was trained on (as `describe_data`).
+
+    Raises InputError where it cannot be read, or is older than the parts of a dataset.
+    """
+    try:
+        saved = json.loads(path.read_text())
+        settings = dict(saved["config"])
+    except (OSError, ValueError, KeyError, TypeError) as fault:
+        raise InputError(f"{path}: not readable ({fault}); use another --workdir") from None
+    data = saved.get("dataset")
+    read_parts(data, str(path), "train again, with another --workdir")
+    return settings, data
+
+
+def claim_workdir(
+    workdir: Path, config: ConfigDict, data: Mapping[str, Any], lists: Collection[str] = ()
+) -> None:
+    """Writes config.json into a new workdir, or checks that an old one belongs to this run.
+
+    Raises InputError as `check_workdir`, WriteError; nothing is overwritten.
+    """
+    if check_workdir(workdir, config, data, lists=lists):
+        return
+    path = workdir / "config.json"
+    text = json.dumps({"config": as_json(config), "dataset": data}, indent=1)
+    with writing(path):
+        workdir.mkdir(parents=True, exist_ok=True)
+        write_beside(path, text + "\n")
+
+
+def was_judged(path: Path, config: ConfigDict, data: Mapping[str, Any]) -> bool:
+    """Whether a results.json is of this dataset, its lists included, under these settings."""
+    try:
+        results = json.loads(path.read_text(encoding="utf-8"))
+        told = (results.get("evaluated_on"), results.get("evaluation"))
+    except (OSError, ValueError, AttributeError):
+        return False
+    return told == (data, describe_evaluation(config))
+
+
+def open_folder(name: str, workdir: Path) -> RunFolder:
+    """Reads a run's config.json. Keys that the run did not know yet get their defaults, with a
+    warning. Raises InputError where there is none that can be read."""
+    from launch.methods import METHODS  # imports jax, which `launch.sweep` need not wait for
+
+    path = workdir / "config.json"
+    if not path.exists():
+        raise InputError(f"{workdir}: is no run (no config.json); train it first")
+    settings, data = read_run(path)
+    method = settings.get("method")
+    if method not in METHODS:
+        raise InputError(f"{path}, key method: {method!r} is unknown; use {', '.join(METHODS)}")
+    config = ConfigDict(MACHINE | settings)
+    missing = _add_defaults(config, method)
+    if missing:
+        print(
+            f"warning: {path}: older than {', '.join(missing)}; default values are used",
+            file=sys.stderr,
+        )
+    return RunFolder(name, workdir, config, data)
+
+
+def _add_defaults(config: ConfigDict, method: str) -> list[str]:
+    """Adds keys of the method's base config that are missing; returns them."""
+    from launch.methods import METHODS
+
+    try:
+        base = importlib.import_module(f"{METHODS[method]}.configs.base").get_config()
+    except ModuleNotFoundError:
+        return []
+    known: dict[str, Any] = flatten(base.to_dict())
+    missing = sorted(known.keys() - flatten(config.to_dict()).keys())
+    for key in missing:
+        group, name = config, key
+        while "." in name:
+            head, _, name = name.partition(".")
+            if head not in group:
+                group[head] = ConfigDict()
+            group = group[head]
+        group[name] = known[key]
+    return missing
