@@ -157,7 +157,12 @@ def test_quotes_byte_order_marks_and_other_columns(tmp_path: Path):
     events = 'user,item,time\nu,"a,1",9\n'
     tables = read_tables(_write(tmp_path, items=items, interactions=events, searches=None))
     assert _columns(tables, "items", "raw_id", "title") == [("a,1", 'say "hi"\nthere')]
-    assert tables.meta["notes"] == ["items.csv: columns not read: price"]
+    assert tables.meta["notes"] == [
+        "items.csv: 1 rows have line breaks in quotes",
+        "items.csv: columns not read: price",
+        "interactions.csv: time is small numbers, taken as seconds of a clock of its own; "
+        "1970-01-01 00:00:09 to 1970-01-01 00:00:09",
+    ]
 
 
 # What does not fit
