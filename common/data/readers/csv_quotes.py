@@ -19,7 +19,7 @@ import numpy as np
 
 _PART = 1 << 24  # bytes at a time
 _QUOTE, _LF, _CR = b'"\n\r'
-_QUOTED = re.compile(rb'"[^"]*(?:""[^"]*)*"')
+_QUOTED = re.compile(rb'"[^"]*(?:""[^"]*)*"(?!")')
 _LINE_END = re.compile(rb"\r\n|\n|\r")
 _LINE = re.compile(rb"[^\r\n]+")
 UNCLOSED = 'opens with a quote (") that no quote closes; remove it, or write it twice in quotes'
@@ -75,13 +75,14 @@ def check_quotes(data: bytes | mmap, delimiter: bytes, breaks: LineBreaks) -> Qu
     found, longer = Quotes(), []
     stray: list[tuple[int, Stray]] = []  # with where the record begins
     after = 0
-    for place in inside.tolist() if paired else _find_quotes(data):
+    places = iter(inside.tolist()) if paired else _find_quotes(data, 0)
+    while (place := next(places, None)) is not None:
         if place < after:
             continue
         start = max(data.rfind(b"\n", after, place), data.rfind(b"\r", after, place), after - 1) + 1
         record = _parse(data, start, delimiter)
         fault, column = record.fault, len(record.fields) - 1
-        if fault is None and _LINE_END.search(data, start, record.end):
+        if _LINE_END.search(data, start, record.fields[-1][0] if fault else record.end):
             column = _find_swallowed(data, record, delimiter, breaks)
             fault = None if column < 0 else SWALLOWED
         if fault is None:
@@ -95,6 +96,7 @@ def check_quotes(data: bytes | mmap, delimiter: bytes, breaks: LineBreaks) -> Qu
             stray.append((start, Stray(first, 0, column, fault)))
             line_end = _LINE_END.search(data, first)
             after = line_end.end() if line_end else len(data)
+            places = _find_quotes(data, after)  # without this one, others may not pair up
     rows = _count_rows(data, [start for start, _ in stray], longer)
     found.stray = [quote._replace(row=row) for (_, quote), row in zip(stray, rows, strict=True)]
     return found
@@ -108,9 +110,9 @@ def blank_quotes(data: bytes | mmap, stray: Sequence[Stray]) -> bytes:
     return bytes(changed)
 
 
-def _find_quotes(data: bytes | mmap) -> Iterator[int]:
-    """The place of every quote."""
-    place = data.find(b'"')
+def _find_quotes(data: bytes | mmap, start: int) -> Iterator[int]:
+    """The place of every quote from `start` on."""
+    place = data.find(b'"', start)
     while place >= 0:
         yield place
         place = data.find(b'"', place + 1)
@@ -169,7 +171,10 @@ def _find_swallowed(
         lines = _LINE_END.split(data[first:end])
         if len(lines) < 2:
             continue
-        if len(record.fields) != more + 1 or breaks.columns[column] in breaks.never:
+        lines = [lines[0], *filter(None, lines[1:-1]), lines[-1]]
+        if record.fault or len(record.fields) != more + 1:
+            return column
+        if breaks.columns[column] in breaks.never:
             return column
         # The rest of the first row, whole rows, and the beginning of the last row.
         whole = [more - column, *[more] * (len(lines) - 2), column]

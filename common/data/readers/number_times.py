@@ -127,8 +127,8 @@ def _tell_rounded(
     step = 128 if per_second == 1 else 131_072
     mend = "write float64 or whole numbers"
     kind = told.values.type
-    if pa.types.is_float32(kind) or pa.types.is_float16(kind):
-        told.tell(real, f"{{}} is stored as {kind}, which rounds {unit} to {step:,}", mend)
+    if pa.types.is_float32(kind):
+        told.tell(real, f"{{}} is stored as float32, which rounds {unit} to {step:,}", mend)
         return
     found = times[real]
     is_rounded = (found % step == 0).all() and (found % (3600 * per_second) != 0).any()

@@ -34,6 +34,7 @@ class Catalogue(NamedTuple):
 
     ids: pa.Array  # raw ids, sorted
     table: pa.Table  # as `tabulate_items` makes it
+    named: list[np.ndarray]  # int32 [x]: of what events name, the ids
 
 
 def read_catalogue(
@@ -48,7 +49,8 @@ def read_catalogue(
     _tell_repeated(source, raw_ids)
     for entry in named:
         check_separators(source, raw_ids, entry.source, entry.column, options.list_separator)
-    added = pa.array([], pa.string())
+    items = index_texts(raw_ids)
+    found = [find_ids(entry.ids, items) for entry in named]
     if options.add_missing_items:
         added = _find_missing(raw_ids, named)
         if len(added):
@@ -57,13 +59,14 @@ def read_catalogue(
                 f"{source.path.name}: {len(added):,} items were added that only events name, "
                 f"such as {', '.join(examples)}"
             )
+            items = index_texts(pa.chunked_array([raw_ids, added]))
+            found = [find_ids(entry.ids, items) for entry in named]
             notes += warn_of_decimals(added, raw_ids, "items that were added", source.path.name)
     elif source.can_read("item") and not source.partial and not raw_ids.null_count:
-        for entry in named:
-            _tell_missing(source, raw_ids, entry)
-    items = index_texts(pa.chunked_array([raw_ids, added]))
+        for entry, ids in zip(named, found, strict=True):
+            _tell_missing(source, items, entry, ids)
     rows = find_ids(items, raw_ids)
-    return Catalogue(items, _tabulate(source, items, rows - 1, notes))
+    return Catalogue(items, _tabulate(source, items, rows - 1, notes), found)
 
 
 def warn_of_decimals(ids: pa.Array, others: pa.Array, what: str, where: str) -> list[str]:
@@ -85,6 +88,8 @@ def warn_of_decimals(ids: pa.Array, others: pa.Array, what: str, where: str) -> 
 
 def _pair_decimals(ids: pa.Array, others: pa.Array) -> list[tuple[str, str]]:
     """Ids that are not in `others`, but are with .0 added or removed."""
+    if not any(pc.any(pc.ends_with(texts, ".0")).as_py() for texts in (ids, others)):
+        return []
     distinct = pc.unique(ids).drop_null()
     alone = distinct.filter(pc.invert(pc.is_in(distinct, value_set=others)))
     whole = pc.match_substring_regex(alone, r"^\d+$")
@@ -111,9 +116,8 @@ def _find_missing(items: pa.Array, named: Sequence[Named]) -> pa.Array:
     return ids.filter(pc.invert(pc.is_in(ids, value_set=items)))
 
 
-def _tell_missing(source: SourceTable, items: pa.Array, named: Named) -> None:
-    is_known = pc.is_in(named.ids, value_set=items)
-    missing = np.asarray(pc.and_(named.ids.is_valid(), pc.invert(is_known)))
+def _tell_missing(source: SourceTable, items: pa.Array, named: Named, ids: np.ndarray) -> None:
+    missing = (ids == 0) & np.asarray(named.ids.is_valid())
     if not missing.any():
         return
     at = np.flatnonzero(missing)

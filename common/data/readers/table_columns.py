@@ -77,7 +77,8 @@ def read_flags(source: SourceTable, column: str) -> np.ndarray:
         values = pc.utf8_lower(pc.utf8_trim_whitespace(values))
     elif pa.types.is_boolean(kind) or pa.types.is_integer(kind) or pa.types.is_floating(kind):
         values = values.cast(pa.int8()) if pa.types.is_boolean(kind) else values
-        values = pc.if_else(pc.equal(values, 1), "1", pc.if_else(pc.equal(values, 0), "0", ""))
+        is_one, is_zero = (pc.equal(values, pa.scalar(n, values.type)) for n in (1, 0))
+        values = pc.if_else(is_one, "1", pc.if_else(is_zero, "0", ""))
     elif not pa.types.is_null(kind):
         source.tell_type(column, "it is 0 or 1")
         return np.ones(len(source), np.uint8)

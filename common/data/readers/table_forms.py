@@ -75,13 +75,17 @@ def _simplify(array: pa.Array) -> pa.Array:
         values = _simplify(pc.list_flatten(array))  # leaves out what lies behind a null
         missing = array.is_null() if array.null_count else None
         return pa.LargeListArray.from_arrays(offsets, values, mask=missing)
+    if pa.types.is_float16(kind):
+        values = array.to_numpy(zero_copy_only=False).astype(np.float32)
+        return pa.array(values, mask=np.asarray(array.is_null()))
     return array
 
 
 def _simplify_decimals(column: pa.ChunkedArray) -> pa.ChunkedArray:
     kind = column.type
     try:
-        whole = column.cast(type(kind)(kind.precision, 0) if kind.scale else kind)
+        make = getattr(pa, f"decimal{kind.bit_width}")
+        whole = column.cast(make(kind.precision, 0)) if kind.scale else column
     except pa.ArrowInvalid:  # has parts of a whole
         return column.cast(pa.float64())
     for integer in (pa.int64(), pa.uint64()):

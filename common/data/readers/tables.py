@@ -11,7 +11,7 @@ searches may be absent. See docs/your_data.md.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -118,14 +118,15 @@ def read_tables(
     order, seq = number_events(user, ts, came)
     is_rec = order < len(bought)
     by_time = order[is_rec]
-    items = find_ids(item.ids, catalogue.ids)[by_time]
+    bought_item, *listed_items = catalogue.named
+    items = bought_item[by_time]
     rec_table = tabulate_rec(user[by_time], ts[by_time], seq[is_rec], items, label[by_time])
     bought_by = Acts(user[by_time], items, ts[by_time])
 
     by_time = order[~is_rec]
     place = np.argsort(by_time)  # of each search of the file, its row in the table
     queries, tokens, query = _read_queries(query_text)
-    results = _read_results(lists, catalogue.ids, place, notes)
+    results = _read_results(lists, listed_items, place, notes)
     clicker = np.repeat(by_time, np.diff(results.off))[results.is_clicked]  # its search
     clicks = Acts(user[clicker], results.shown[results.is_clicked], ts[clicker])
     search_table = tabulate_search(
@@ -236,17 +237,20 @@ def _read_queries(names: pa.Array) -> tuple[pa.Table, pa.Table, np.ndarray]:
     return queries, tokens, ids[np.asarray(encoded.indices)]
 
 
-def _read_results(lists: _Lists, items: pa.Array, place: np.ndarray, notes: list[str]) -> _Results:
+def _read_results(
+    lists: _Lists, items: Sequence[np.ndarray], place: np.ndarray, notes: list[str]
+) -> _Results:
     """What each search showed and got clicked, and when.
 
+    items: the ids of those shown and of those clicked
     place: int64 [n], the table row of each row of the file. An item counts once per search, with
     the first of its times; clicked items that were not shown follow those that were, and are
     noted.
     """
     shown, clicked, times = lists
     row = place[np.concatenate([shown.row, clicked.row])]
-    item = np.concatenate([find_ids(named.ids, items) for named in (shown, clicked)])
-    code = row * (len(items) + 1) + item
+    item = np.concatenate(items)
+    code = row * (int(item.max(initial=0)) + 1) + item
     _, first, entry = np.unique(code, return_index=True, return_inverse=True)
     before = len(shown.row)
     is_clicked = np.bincount(entry[before:], minlength=len(first)) > 0

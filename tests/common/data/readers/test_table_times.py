@@ -77,7 +77,7 @@ def test_times_become_milliseconds(values: Any, expected: list[int], tmp_path: P
         (["2024-03-01", "01.03.2024"], "row 2, column time: '01.03.2024' is no time"),
         (["2024-02-29", "2023-02-29", "x"], "row 3, column time: 'x' is no time"),
         (["2024-02-29", "2023-01-01", "2023-02-29"], "row 3, column time: '2023-02-29' is no"),
-        (["2024-02-29T10:00Z", "2024-01-01T25:00Z"], "row 2, column time: '2024-01-01T25:00Z' is no"),
+        (["2024-02-29T10:00", "2024-01-01T25:00"], "row 2, column time: '2024-01-01T25:00' is no"),
         ([True], "column time: has type bool"),
     ],
 )  # fmt: skip
