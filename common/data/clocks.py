@@ -21,6 +21,7 @@ _FEW = 3  # times that all fall on whole minutes are no accident from here on: 6
 _WIDTH = 30 * 60_000  # offsets this close count as one
 _FAR = 45 * 60_000  # nearer than that, a search may simply come before its purchase
 _SHARE = 0.5
+_OWN = 10**11  # ms, 1973: a clock with a start of its own does not reach it
 _MANY = 10_000  # clicks
 
 
@@ -46,6 +47,12 @@ def compare_clocks(
     names:    what the lines call the two logs
     """
     lines = _compare_resolutions(rec.ts, searched, names)
+    if len(searched) and (rec.ts.max(initial=0) < _OWN) != (searched.max(initial=0) < _OWN):
+        lines.append(
+            f"warning: times of {names[int(searched.max() < _OWN)]} are small numbers, those of "
+            f"{names[int(searched.max() >= _OWN)]} count from 1970: they cannot be compared"
+        )
+        return lines
     offset = find_offsets(rec, clicks)
     if len(offset) < _FEW:
         return lines

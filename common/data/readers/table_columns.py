@@ -201,11 +201,9 @@ def check_separators(
 
 
 def _split_texts(texts: pa.ChunkedArray, separator: str | None) -> pa.ChunkedArray:
-    filled = pc.fill_null(texts, "")
-    if separator is None:
-        return pc.split_pattern_regex(filled, pattern=SEPARATOR)
-    spaced = pc.replace_substring_regex(filled, rf"\s*\x{{{ord(separator):x}}}\s*", separator)
-    return pc.split_pattern(pc.utf8_trim_whitespace(spaced), pattern=separator)
+    pattern = SEPARATOR if separator is None else rf"\s*\x{{{ord(separator):x}}}\s*"
+    filled = pc.utf8_trim_whitespace(pc.fill_null(texts, ""))
+    return pc.split_pattern_regex(filled, pattern=pattern)
 
 
 def _read_filled(source: SourceTable, column: str, what: str, *, integers: bool) -> pa.Array:

@@ -5,6 +5,7 @@ Rows count from 1, the first row below the header; in JSON lines they are lines.
 
 from __future__ import annotations
 
+import datetime
 import difflib
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -272,9 +273,10 @@ def _show(values: pa.Array | pa.ChunkedArray | np.ndarray, entry: int) -> str:
     if not isinstance(value, pa.Scalar):
         return show_value(value.item() if isinstance(value, np.generic) else value)
     try:
-        return show_value(value.as_py())
+        shown = value.as_py()
     except (ValueError, OverflowError):  # a time beyond those that Python knows
-        return show_value(value.cast(pa.int64()).as_py())
+        return show_value(value.value)
+    return show_value(shown.isoformat() if isinstance(shown, datetime.date) else shown)
 
 
 def _find_similar(name: str, others: Sequence[str]) -> str | None:

@@ -21,6 +21,7 @@ from common.data.readers.time_values import (
     FIRST_YEAR,
     LAST_YEAR,
     MEND,
+    WINDOW,
     TimeValues,
     show_span,
 )
@@ -123,7 +124,7 @@ def read_click_times(
 
 def _parse(told: TimeValues, notes: list[str]) -> Times:
     values, kind = told.values, told.values.type
-    valid = np.asarray(values.is_valid())
+    valid = values.is_valid().to_numpy(zero_copy_only=False)
     zoned = None
     if pa.types.is_null(kind):
         return Times(np.zeros(len(values), np.int64))
@@ -138,6 +139,7 @@ def _parse(told: TimeValues, notes: list[str]) -> Times:
     else:
         told.source.tell_type(told.column, MEND)
         return Times(np.zeros(len(values), np.int64))
+    valid &= (ms >= 0) & (ms < WINDOW[1] * 1000)
     if valid.any():
         name = f"{told.source.path.name}: {told.source.name(told.column)}"
         notes.append(f"{name} is {unit}; {show_span(ms[valid])}")

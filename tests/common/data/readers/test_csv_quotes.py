@@ -49,7 +49,7 @@ def test_the_reported_case_names_both_quotes(tmp_path: Path):
         ('user,query,time\nu0,"harry,1700000100\nu1,pot,1700000200\n', "1, column query: opens"),
         # Both quotes pair up, and the swallowed rows have as many values as one row.
         ('user,query,time\nu0,"harry,1700000100\nu1,pot",1700000200\n', "1, column query: has"),
-        ('user,query,time\nu0,x,1700000000\nu0,"a, b,1700000100\nu1,c",1700000200\n', "2, column q"),
+        ('user,query,time\nu0,x,1700000000\nu0,"a, b,1700000100\nu1,c",1700000200\n', "2, column"),
         ('user,query,time\nu0,"a,17\n\nu1,b,18\r\nu2,c",19\n', "1, column query: has"),
         ('query,time,user\n"harry,1700000100,u0\npot",1700000200,u1\n', "1, column query: has"),
         ('user,time,query\nu0,1700000100,"harry\nu1,1700000100,pot"\n', "1, column query: has"),
