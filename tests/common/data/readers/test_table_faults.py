@@ -158,7 +158,7 @@ def test_a_separator_of_ones_own(sign: str, tmp_path: Path):
 
 @pytest.mark.parametrize("sign", ["", ";;", "a", "7", "\n"])
 def test_separators_that_are_none(sign: str):
-    with pytest.raises(InputError, match="(?s)--list_separator=.*: use one sign"):
+    with pytest.raises(InputError, match=r"(?s)--list_separator=.*: use one sign"):
         TableOptions(list_separator=sign)
 
 
