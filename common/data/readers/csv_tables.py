@@ -39,6 +39,9 @@ def read_csv(
     data = read_bytes(path)
     if data[:3] == _BOM:
         data = data[3:]
+    damaged = not _is_utf8(data)
+    if damaged:  # the values are told when the columns are known
+        data = data[:].decode("utf-8", "replace").encode()
     names = _read_header(path, data, delimiter, faults)
     if names is None:
         return None
@@ -48,7 +51,18 @@ def read_csv(
     if quotes.stray:
         _tell_quotes(path, names, quotes.stray, faults)
         data = blank_quotes(data, quotes.stray)
-    return _parse(path, data, delimiter, names, wanted, faults)
+    raw = _parse(path, data, delimiter, names, wanted, faults)
+    return raw._replace(damaged=damaged) if raw else None
+
+
+def _is_utf8(data: bytes | mmap) -> bool:
+    ends = pa.py_buffer(np.array([0, len(data)], np.int64))
+    text = pa.Array.from_buffers(pa.large_string(), 1, [None, ends, pa.py_buffer(data)])
+    try:
+        text.validate(full=True)
+    except pa.ArrowInvalid:
+        return False
+    return True
 
 
 def _read_header(
@@ -59,8 +73,10 @@ def _read_header(
         end = data.find(b"\n", end + 1)
     try:
         text = data[: end if end >= 0 else len(data)].decode()
+        if "\ufffd" in text:
+            raise UnicodeError
         names = next((row for row in csv.reader(io.StringIO(text), delimiter=delimiter) if row), [])
-    except (UnicodeDecodeError, csv.Error) as error:
+    except (UnicodeError, csv.Error) as error:
         reason = "the header is not UTF-8" if isinstance(error, UnicodeError) else str(error)
         faults.tell(f"{path}: is no CSV ({reason}); save it as UTF-8 CSV")
         return None
@@ -103,13 +119,14 @@ def _parse(
             ),
             convert_options=pyarrow.csv.ConvertOptions(
                 include_columns=kept,
-                column_types=dict.fromkeys(kept, pa.binary()),
+                column_types=dict.fromkeys(kept, pa.string()),
                 strings_can_be_null=False,
+                check_utf8=False,  # has been done
             ),
         )
-    except (pa.ArrowException, UnicodeDecodeError) as error:
+    except pa.ArrowException as error:
         if b"\n" not in data[:-1].strip():  # nothing but a header
-            empty = pa.table({name: pa.array([], pa.binary()) for name in kept})
+            empty = pa.table({name: pa.array([], pa.string()) for name in kept})
             return RawTable(empty, names, RowPlaces(path))
         reason = " ".join(str(error).split())[:80]
         faults.tell(f"{path}: is no CSV ({reason}); save it as UTF-8 CSV")

@@ -33,3 +33,4 @@ class RawTable(NamedTuple):
     table: pa.Table
     names: Sequence[str]  # of all columns; one that stands twice does so here
     places: RowPlaces
+    damaged: bool = False  # texts hold U+FFFD where the file is no UTF-8

@@ -104,9 +104,9 @@ def read_integers(source: SourceTable, column: str) -> np.ndarray:
         source.tell(pc.invert(whole), column, "{} is no whole number", "mend it")
         values = pc.if_else(pc.fill_null(whole, False), values, "0")
     elif pa.types.is_uint64(values.type):
-        large = pc.greater(values, np.iinfo(np.int64).max)
+        large = pc.greater(values, pa.scalar(np.iinfo(np.int64).max, pa.uint64()))
         source.tell(large, column, "{} is too large", "mend it")
-        values = pc.if_else(large, 0, values)
+        values = pc.if_else(large, pa.scalar(0, pa.uint64()), values)
     elif pa.types.is_null(values.type):
         return nothing
     elif not pa.types.is_integer(values.type):

@@ -46,7 +46,7 @@ def show_value(value: object) -> str:
 
 def show_names(names: Sequence[str], width: int = 80) -> str:
     """Column or file names, separated by commas, cut after `width` characters."""
-    text = " ".join(", ".join(names[:width]).split())[:width]
+    text = " ".join(", ".join(name or "(unnamed)" for name in names[:width]).split())[:width]
     return "".join(letter if letter.isprintable() else "?" for letter in text)
 
 

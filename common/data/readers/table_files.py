@@ -174,7 +174,9 @@ def open_table(
         kinds,
         twice,
     )
-    arrays = {column: _simplify_column(source, column) for column in table.column_names}
+    arrays = {
+        column: _simplify_column(source, column, raw.damaged) for column in table.column_names
+    }
     return replace(source, table=pa.table(arrays))
 
 
@@ -238,33 +240,25 @@ def _check_names(
     return others
 
 
-def _simplify_column(source: SourceTable, column: str) -> pa.ChunkedArray:
-    """The column in a form of `table_forms`; one that holds other bytes than UTF-8 is told."""
+def _simplify_column(source: SourceTable, column: str, damaged: bool) -> pa.ChunkedArray:
+    """The column in a form of `table_forms`; texts that are not UTF-8 are told.
+
+    damaged: texts hold U+FFFD instead of what is not UTF-8
+    """
     array = source.table[column]
-    is_csv = pa.types.is_binary(array.type) and find_suffix(source.path) != ".parquet"
-    try:
-        whole = array.cast(pa.string()) if is_csv else array
-        bad = find_broken_texts(whole)
-    except pa.ArrowInvalid:
-        bad = np.array([not _is_utf8(value) for value in array.to_pylist()], bool)
+    bad = find_broken_texts(array)
+    if damaged and pa.types.is_string(array.type):
+        bad |= np.asarray(pc.fill_null(pc.match_substring(array, "\ufffd"), False))
     if bad.any():
         source.broken.add(column)
-        what = "is no CSV ({} is not UTF-8)" if is_csv else "is not UTF-8"
-        source.tell(bad, column, what, f"save it as UTF-8{' CSV' * is_csv}", values=array)
+        where = "is no CSV ({} is not UTF-8)" if damaged else "is not UTF-8"
+        source.tell(bad, column, where, "save it as UTF-8", values=array)
         return array
     try:
-        return simplify(whole)
+        return simplify(array)
     except pa.ArrowException as error:
         source.tell_type(column, f"which cannot be read here ({str(error)[:60]})")
         return array
-
-
-def _is_utf8(value: bytes) -> bool:
-    try:
-        value.decode()
-    except UnicodeDecodeError:
-        return False
-    return True
 
 
 def _show(values: pa.Array | pa.ChunkedArray | np.ndarray, entry: int) -> str:
