@@ -21,6 +21,7 @@ _FEW = 3  # times that all fall on whole minutes are no accident from here on: 6
 _WIDTH = 30 * 60_000  # offsets this close count as one
 _FAR = 45 * 60_000  # nearer than that, a search may simply come before its purchase
 _SHARE = 0.5
+_ERRORS = 3  # standard errors above one half, where clicks and interactions have nothing in common
 _OWN = 10**11  # ms, 1973: a clock with a start of its own does not reach it
 _MANY = 10_000  # clicks
 
@@ -61,14 +62,15 @@ def compare_clocks(
     start = int(np.argmax(ends - np.arange(len(offset))))
     same = offset[start : ends[start]]
     middle = int(same[len(same) // 2])
-    if len(same) >= _SHARE * len(offset) and abs(middle) >= _FAR:
+    late = float((offset < 0).mean())
+    if len(same) >= max(_FEW, _SHARE * len(offset)) and abs(middle) >= _FAR:
         side = "after" if middle > 0 else "before"
         lines.append(
             f"warning: of {len(offset):,} clicks in {names[1]} that are also in {names[0]}, "
             f"{len(same) / len(offset):.0%} stand there about {_show(abs(middle))} {side} their "
             "search: do both use one time zone and one clock?"
         )
-    elif (late := float((offset < 0).mean())) > _SHARE:
+    elif (late - 0.5) * 2 * len(offset) ** 0.5 > _ERRORS:
         lines.append(
             f"warning: of {len(offset):,} clicks in {names[1]} that are also in {names[0]}, "
             f"{late:.0%} stand there before their search: is the time that of the search?"

@@ -57,6 +57,17 @@ def test_searches_that_follow_by_no_constant_are_told():
     assert "100% stand there before their search" in line
 
 
+def test_logs_that_have_nothing_in_common_are_not_strange():
+    """Half of the interactions come before the search then."""
+    for seed in range(50):
+        rng = np.random.default_rng(seed)
+        rec, clicks = (
+            _acts(rng.integers(30, size=n), rng.integers(9, size=n), rng.integers(10**10, size=n))
+            for n in (900, 300)
+        )
+        assert compare_clocks(rec, clicks, clicks.ts) == []
+
+
 def test_different_resolutions_are_told():
     rec, clicks = _logs(0)
     days = clicks.ts // (24 * HOUR) * 24 * HOUR

@@ -206,7 +206,7 @@ def test_quotes_byte_order_marks_and_other_columns(tmp_path: Path):
         ({"interactions": ""}, "interactions.csv: is no CSV"),
         ({"interactions": "user,item,time\nu,a,1\nu,a\n"}, "interactions.csv, row 2: is no CSV"),
         ({"interactions": b"user,item,time\nu,a,1\n\xff,a,1\n"}, "interactions.csv.* is no CSV"),
-        ({"interactions": b"user,item,time\nu,a,1\n\xff,a\n"}, "interactions.csv, row 2: is no CSV"),
+        ({"interactions": b"user,item,time\nu,a,1\n\xff,a\n"}, "interactions.csv, row 2: is no CS"),
         ({"interactions": b"us\xe9r,item,time\nu,a,1\n"}, "is no CSV .the header is not UTF-8."),
         ({"interactions": b"\x89PNG\r\n\x1a\n\x00\x00\x00\rIHDR\x00"}, "interactions.csv: is no"),
         ({"interactions": b"version https://git-lfs.github.com/spec/v1\n"}, "is a Git LFS pointer"),
