@@ -11,8 +11,13 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from common.data.readers.table_catalogue import Named
+from common.data.readers.table_columns import read_id_lists
+from common.data.readers.table_faults import Faults
+from common.data.readers.table_files import SourceTable, open_table
 from common.data.readers.table_options import TableOptions
-from common.data.readers.tables import read_tables
+from common.data.readers.table_times import TimeLists, read_click_times, read_times
+from common.data.readers.tables import COLUMNS, _Lists, _read_results, read_tables
 from common.data.schema import SourceTables
 from common.errors import InputError
 
@@ -247,12 +252,6 @@ def test_click_times_in_every_form(times: Any, tmp_path: Path):
 
 def _parallel(folder: Path, times: Any, seconds: list[int | None], **others: Any) -> None:
     """Reads the column alone, as the search table will have it."""
-    from common.data.readers.table_columns import read_id_lists
-    from common.data.readers.table_faults import Faults
-    from common.data.readers.table_files import open_table
-    from common.data.readers.table_times import read_click_times, read_times
-    from common.data.readers.tables import COLUMNS
-
     _clicks(folder, times, **others)
     faults, notes = Faults(), list[str]()
     source = open_table(folder / "searches.parquet", COLUMNS["searches"], faults, notes)
@@ -272,6 +271,21 @@ def test_times_that_are_not_given(tmp_path: Path):
     times = [None, [], [NOON + 205, None]]
     _parallel(tmp_path, times, [None, None, None, None, 205, None])
     _parallel(tmp_path, pa.nulls(2), [None] * 4)
+
+
+def test_times_follow_their_clicks_into_the_table():
+    """Row 0 of the file is row 1 of the table; an item that is clicked twice has its first time."""
+    source = SourceTable(Path("searches.csv"), 2, pa.table({}), Faults())
+    shown = Named(source, "shown", pa.array(["c", "a"]), np.array([0, 0]))
+    clicked = Named(source, "clicked", pa.array(["a", "b", "a", "c"]), np.array([0, 0, 0, 1]))
+    given = np.array([True, False, True, True])
+    times = TimeLists(clicked.row, np.array([9, 0, 7, 5]), given)
+    items = [np.array([3, 1]), np.array([1, 2, 1, 3])]
+    found = _read_results(_Lists(shown, clicked, times), items, np.array([1, 0]), [])
+    assert found.off.tolist() == [0, 1, 4]
+    assert found.shown.tolist() == [3, 3, 1, 2]
+    assert found.is_clicked.tolist() == [True, False, True, True]
+    assert found.click_ts.tolist() == [5, 7, -1]
 
 
 @pytest.mark.parametrize(
