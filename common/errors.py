@@ -10,7 +10,8 @@ MEND = "mend that, then start the same command again"
 
 
 class InputError(Exception):
-    """Bad input: one line of the form "where: what; remedy".
+    """Bad input: one line of the form "where: what; remedy"; of tables with several faults a head
+    and one such line for each.
 
     `where` names the file, row, column or config key. Commands print the line without a stack
     trace and exit with code 2; anything else that is raised is a fault of the program.

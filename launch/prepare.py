@@ -31,6 +31,9 @@ Say = Callable[[str], None]
 _ONLY_FOR = {
     "preset": "synthetic",
     "click_window": "tables",
+    "columns": "tables",
+    "list_separator": "tables",
+    "add_missing_items": "tables",
     "category": "amazon_2014",
     "order": "amazon_2014",
     "search_share": "amazon_2014",
@@ -113,6 +116,12 @@ def _define_flags() -> flags.FlagValues:
         "click_window", 3600, "tables: an interaction this many seconds after a search, with the "
         "user and item of a click that has no time of its own, is that click", flag_values=values,
     )  # fmt: skip
+    flags.DEFINE_list(
+        "columns", [], "tables: other names of columns, such as user=user_id,searches.time=ts",
+        flag_values=values,
+    )  # fmt: skip
+    text("list_separator", None, "tables: the sign between ids of a text list; default: blanks, |")
+    switch("add_missing_items", False, "tables: add items that only events name, without texts")
     text("category", None, "amazon_2014: e.g. Beauty; default: the only one in --raw")
     text("order", None, "amazon_2014: file that orders the events of one day, one user a line")
     flags.DEFINE_float(
@@ -165,10 +174,16 @@ def _read_source(values: flags.FlagValues, say: Say) -> SourceTables:
         say(f"generating {values.preset}")
         return generate(values.preset, values.seed)
     if values.source == "tables":
+        from common.data.readers.table_options import TableOptions
         from common.data.readers.tables import read_tables
 
-        window_ms = round(1000 * values.click_window)
-        return read_tables(Path(values.raw), window_ms=window_ms, say=say)
+        options = TableOptions(
+            tuple(values.columns),
+            values.list_separator,
+            values.add_missing_items,
+            values.click_window,
+        )
+        return read_tables(Path(values.raw), options, say=say)
 
     from common.data.pseudo_queries import Recipe
     from common.data.readers.amazon_2014 import read_amazon

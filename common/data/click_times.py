@@ -16,7 +16,6 @@ from typing import Any
 import numpy as np
 
 from common.data.events import RecEvents, SearchEvents
-from common.errors import InputError
 
 WINDOW_MS = 3_600_000  # how long after its search an interaction may be the click: one hour
 _NEVER = np.iinfo(np.int64).max
@@ -26,16 +25,16 @@ _SHARES = (5, 25, 50, 75, 95, 100)
 def match_clicks(
     rec: RecEvents,
     user: np.ndarray,
-    ts: np.ndarray,
     item: np.ndarray,
+    ts: np.ndarray,
     window_ms: int = WINDOW_MS,
 ) -> np.ndarray:
     """The interaction that each click is: the nearest one of its user and item from its search on.
 
-    rec:       its positives are the interactions
-    user, ts:  [X], user and time of each click's search, ms UTC
-    item:      [X]
-    window_ms: an interaction later than this after the search is another act
+    rec:        its positives are the interactions
+    user, item: [X], of each click
+    ts:         [X], the time of its search, ms UTC
+    window_ms:  an interaction later than this after the search is another act
     Returns int64 [X]: the interaction's time, or -1 where there is none.
     """
     row = np.flatnonzero(rec.positive)
@@ -59,8 +58,8 @@ def match_clicks(
 def settle_clicks(
     rec: RecEvents,
     user: np.ndarray,
-    ts: np.ndarray,
     item: np.ndarray,
+    ts: np.ndarray,
     given: np.ndarray,
     window_ms: int = WINDOW_MS,
 ) -> tuple[np.ndarray, dict[str, Any]]:
@@ -70,11 +69,8 @@ def settle_clicks(
     A time that is given holds. Else a click has the time of its interaction, and one without an
     interaction counts from its search on.
     Returns int64 [X] and {"given", "matched", "unmatched": counts, "window_ms"}.
-    Raises InputError for a window below zero.
     """
-    if window_ms < 0:
-        raise InputError(f"--click_window: {window_ms / 1000:g} s is negative; use 0 or more")
-    matched = match_clicks(rec, user, ts, item, window_ms)
+    matched = match_clicks(rec, user, item, ts, window_ms)
     is_given = given >= 0
     times = np.where(is_given, given, np.where(matched >= 0, matched, ts))
     counts = {

@@ -76,6 +76,10 @@ def test_settings_reach_the_folder(tmp_path: Path):
         (["--source=synthetic", "--out=o", "--order=f"], "--order: is for --source=amazon_2014"),
         (["--source=tables", "--out=o", "--preset=tiny"], "--preset: is for --source=synthetic"),
         (["--source=tables", "--out=o"], "--raw: missing"),
+        (["--source=synthetic", "--out=o", "--columns=user=u"], "--columns: is for --source=table"),
+        (["--source=synthetic", "--out=o", "--add_missing_items"], "--add_missing_items: is for"),
+        (["--source=tables", "--raw=.", "--out=o", "--columns=usr=u"], "did you mean user"),
+        (["--source=tables", "--raw=.", "--out=o", "--list_separator=ab"], "use one sign"),
         (["--source=tables", "--raw=nowhere", "--out=o"], "nowhere: no such folder"),
         (["--source=amazon_2014", "--raw=nowhere", "--out=o"], "nowhere: no such folder"),
         (["--source=synthetic", "--preset=tny", "--out=o"], "no such preset"),
@@ -154,6 +158,44 @@ def test_the_errors_of_your_data_are_real(tmp_path, monkeypatch, capsys):
             Path(path).write_text(changed)
         assert _prepare("--source=tables", "--raw=my_logs", "--out=out") == 2
         assert capsys.readouterr().err.strip() == error
+
+
+def test_options_of_tables_reach_the_reader(tmp_path, monkeypatch, capsys):
+    page = (ROOT / "docs/your_data.md").read_text()
+    files = dict(re.findall(r"cat > my_logs/(\w+)\.csv <<'END'\n(.*?)END\n", page, re.DOTALL))
+    monkeypatch.chdir(tmp_path)
+    Path("raw").mkdir()
+    for name, content in files.items():
+        changed = content.replace("user,item,time", "who,item,time").replace("|", ";")
+        Path(f"raw/{name}.csv").write_text(
+            changed.replace("cup2,Coffee cup,Kitchen > Cups,Clear", "")
+        )
+    words = ["--source=tables", "--raw=raw", "--out=out", "--negatives=2", "--add_missing_items",
+             "--list_separator=;", "--columns=interactions.user=who"]  # fmt: skip
+    assert _prepare(*words) == 0
+    printed = capsys.readouterr().out
+    assert (
+        "note          items.csv: 1 items were added that only events name, such as 'cup2'"
+        in printed
+    )
+    assert (
+        "interactions.csv: time is ISO 8601 without a zone, taken as UTC; 2024-03-01 08:00:00 to"
+        in (printed)
+    )
+
+
+def test_several_faults_are_several_lines_and_leave_nothing(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    Path("raw").mkdir()
+    Path("raw/items.csv").write_text("item\na\na\n")
+    Path("raw/interactions.csv").write_text("user,item,time\nu,b,1700000000\nu,a,20231114\n")
+    assert _prepare("--source=tables", "--raw=raw", "--out=out") == 2
+    first, *lines = capsys.readouterr().err.splitlines()
+    assert first == "error: raw: 3 faults; mend them, then start the same command again"
+    assert [line.partition(",")[0] for line in lines] == [
+        "  raw/interactions.csv", "  raw/items.csv", "  raw/interactions.csv",
+    ]  # fmt: skip
+    assert [path.name for path in tmp_path.iterdir()] == ["raw"]
 
 
 @pytest.mark.skipif(not BEAUTY.is_dir(), reason="the Beauty files are not here")

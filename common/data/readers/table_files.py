@@ -1,29 +1,43 @@
-"""Columns of CSV and Parquet files as arrays; what does not fit is named by file, row and column.
+"""The files of tables, of any kind that is read, with what is wrong in them.
 
-Rows count from 1, the first row below the header. Shapes: [n] rows
+Rows count from 1, the first row below the header; in JSON lines they are lines. Shapes: [n] rows
 """
 
 from __future__ import annotations
 
+import datetime
 import difflib
-import re
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.csv
-import pyarrow.parquet as pq
 
-from common.data.readers.text_lines import check_source_file
+from common.data.readers.csv_quotes import LineBreaks
+from common.data.readers.csv_tables import read_csv
+from common.data.readers.json_tables import read_jsonl
+from common.data.readers.parquet_tables import read_parquet
+from common.data.readers.raw_tables import RawTable, RowPlaces
+from common.data.readers.table_faults import SHOWN, Faults, count_rows, show_names, show_value
+from common.data.readers.table_forms import find_broken_texts, simplify
+from common.data.readers.table_options import Renamed
+from common.data.readers.table_places import find_suffix
 from common.errors import InputError
 
-SUFFIXES = (".csv", ".parquet")
-_FILL = "fill it or drop the row"
-_SEPARATOR = r"[|\s]+"
-_PLACES = re.compile(r"Row #(\d+)")
+_NEAR = 40  # unknown columns that are compared with the known ones, by likeness of length
+_AS_THEY_ARE = Renamed()
+
+
+class Columns(NamedTuple):
+    """The columns of one table."""
+
+    required: tuple[str, ...]
+    optional: tuple[str, ...] = ()
+    texts: tuple[str, ...] = ()  # those whose values may hold line breaks
+    prose: bool = False  # texts are sentences, with commas of their own
 
 
 @dataclass(frozen=True)
@@ -31,198 +45,236 @@ class SourceTable:
     """A table as it was read, with the file it came from."""
 
     path: Path
-    table: pa.Table
-    ignored: tuple[str, ...]  # columns that no one asked for
+    rows: int
+    table: pa.Table  # the known columns, each in a form of `table_forms`
+    faults: Faults
+    ignored: tuple[str, ...] = ()  # columns that no one asked for
+    names: Mapping[str, str] = field(default_factory=dict)  # of known columns in the file
+    places: RowPlaces | None = None
+    partial: bool = False  # rows were left out, as faults tell
+    kinds: Mapping[str, pa.DataType] = field(default_factory=dict)  # types in the file
+    broken: set[str] = field(default_factory=set)  # columns that cannot be read
 
     def __contains__(self, column: str) -> bool:
         return column in self.table.column_names
 
     def __len__(self) -> int:
-        return int(self.table.num_rows)
+        return self.rows
 
-    def stop_at(self, bad: np.ndarray | pa.ChunkedArray, column: str, what: str, mend: str) -> None:
-        """Raises InputError at the first row where `bad` is true; `{}` in `what` is the value."""
-        bad = np.asarray(bad)
-        if bad.any():
-            row = int(np.argmax(bad))
-            value = repr(self.table[column][row].as_py())
-            shown = value if len(value) <= 40 else value[:37] + "..."
-            what = what.replace("{}", shown)
-            raise InputError(f"{self.path}, row {row + 1}, column {column}: {what}; {mend}")
+    def can_read(self, column: str) -> bool:
+        """Whether the column is there and of a type that is read."""
+        return column in self and column not in self.broken
 
     def column(self, name: str) -> pa.ChunkedArray:
-        """A column without dictionary encoding; large strings as strings."""
-        column = self.table[name]
-        if pa.types.is_dictionary(column.type):
-            column = column.cast(column.type.value_type)
-        return column.cast(pa.string()) if pa.types.is_large_string(column.type) else column
+        """A column in the form of `table_forms`."""
+        return self.table[name]
+
+    def name(self, column: str) -> str:
+        """What messages call a column: as its file does."""
+        return show_names([self.names.get(column, column)])
+
+    def tell(
+        self,
+        bad: np.ndarray | pa.Array | pa.ChunkedArray,
+        column: str,
+        what: str,
+        mend: str,
+        *,
+        values: pa.Array | np.ndarray | None = None,
+        rows: np.ndarray | None = None,
+        counted: tuple[int, str] | None = None,
+    ) -> np.ndarray:
+        """Tells of the rows where `bad` is true: how many, and the first five.
+
+        bad:     bool [n], or [x] of the entries of lists; null is false
+        what:    what is wrong with the first; `{}` is its value
+        values:  [n] or [x], those that are shown; else the column's
+        rows:    int64 [x] ascending, the row of each entry
+        counted: how many there are, and of what, if not rows
+        Returns `bad` as bool numpy array.
+        """
+        if not isinstance(bad, np.ndarray):
+            bad = np.asarray(pc.fill_null(bad, False))
+        found = np.flatnonzero(bad)
+        if not len(found):
+            return bad
+        at = found if rows is None else rows[found]
+        shown = self.column(column) if values is None else values
+        has_value = "{}" in what
+        examples: list[str] = []
+        for row, entry in zip(at[:SHOWN].tolist(), found[:SHOWN].tolist(), strict=True):
+            path, number = self.find_row(row)
+            value = _show(shown, entry) if has_value else ""
+            if not examples:
+                where = f"{path}, row {number}, column {self.name(column)}"
+                line, first = f"{where}: {what.replace('{}', value)}; {mend}", path
+            place = str(number) if path == first else f"{path.name}:{number}"
+            examples.append(f"{place} {value}".rstrip())
+        count, unit = counted or (len(np.unique(at)), "rows")
+        self.faults.tell(line + count_rows(count, unit, examples))
+        return bad
+
+    def tell_type(self, column: str, what: str) -> None:
+        """Tells that a column has a type that is not read; it counts as broken from now on."""
+        if column not in self.broken:
+            self.broken.add(column)
+            where = f"{self.path}, column {self.name(column)}"
+            self.faults.tell(f"{where}: has type {self.kinds[column]}; {what}, convert it")
+
+    def find_row(self, row: int) -> tuple[Path, int]:
+        """The file and the number there of a row, from 0."""
+        return (self.places or RowPlaces(self.path)).find(row)
 
 
-def open_table(path: Path, required: Sequence[str], optional: Sequence[str]) -> SourceTable:
-    """Reads a .csv or .parquet file and checks the names of its columns.
+def open_table(
+    path: Path,
+    columns: Columns,
+    faults: Faults,
+    notes: list[str],
+    renamed: Renamed = _AS_THEY_ARE,
+) -> SourceTable | None:
+    """Reads the known columns of a file, or of a folder of Parquet files.
 
-    Raises InputError for a file that is missing or damaged, and for columns that are missing,
-    stand twice or look like a misspelt one.
+    faults:  told of a file that is missing or damaged, and of columns that are missing, stand
+             twice or look like a misspelt one
+    notes:   told of columns that are not read
+    renamed: the names that the file has for known columns
+    Returns None where there is nothing to read.
     """
-    check_source_file(path)
-    known = (*required, *optional)
-    table = _read_csv(path, known) if path.suffix == ".csv" else _read_parquet(path)
-    names = table.column_names
+    known = (*columns.required, *columns.optional)
+    candidates = {renamed.names.get(column, column): column for column in known}
+    candidates |= {column: column for column in known if column not in candidates}
+    before = len(faults.lines)
+    try:
+        raw = _read(path, columns, candidates, faults, notes)
+    except InputError as error:
+        faults.tell(str(error))
+        return None
+    if raw is None:
+        return None
+    partial = len(faults.lines) > before
+    wanted = {_pick_name(column, renamed, raw.names): column for column in known}
+    ignored = _check_names(path, raw.names, wanted, columns.required, renamed.own, faults)
+    if ignored:
+        notes.append(f"{path.name}: columns not read: {show_names(ignored, 200)}")
+    present = [name for name in dict.fromkeys(raw.table.column_names) if name in wanted]
+    table = raw.table.select(present).rename_columns([wanted[name] for name in present])
+    names = {column: name for name, column in wanted.items()}
+    kinds = dict(zip(table.column_names, table.schema.types, strict=True))
+    twice = {wanted[name] for name in wanted if raw.names.count(name) > 1}
+    source = SourceTable(
+        path,
+        len(raw.table),
+        table,
+        faults,
+        tuple(ignored),
+        names,
+        raw.places,
+        partial,
+        kinds,
+        twice,
+    )
+    arrays = {
+        column: _simplify_column(source, column, raw.damaged) for column in table.column_names
+    }
+    return replace(source, table=pa.table(arrays))
+
+
+def _pick_name(column: str, renamed: Renamed, names: Sequence[str]) -> str:
+    """The name of a known column in a file: the one given, unless only its own is there."""
+    name = renamed.names.get(column, column)
+    return name if column in renamed.own or name in names or column not in names else column
+
+
+def _read(
+    path: Path,
+    columns: Columns,
+    wanted: Mapping[str, str],
+    faults: Faults,
+    notes: list[str],
+) -> RawTable | None:
+    suffix = (find_suffix(path) or "").removesuffix(".gz")
+    if suffix == ".parquet":
+        return read_parquet(path, wanted, faults)
+    if suffix == ".jsonl":
+        return read_jsonl(path, wanted, faults)
+    never = {name for name, column in wanted.items() if column not in columns.texts}
+
+    def breaks(names: Sequence[str]) -> LineBreaks:
+        return LineBreaks(names, never, columns.prose)
+
+    return read_csv(path, "\t" if suffix == ".tsv" else ",", wanted, breaks, faults, notes)
+
+
+def _check_names(
+    path: Path,
+    names: Sequence[str],
+    wanted: Mapping[str, str],
+    required: Sequence[str],
+    forced: Collection[str],
+    faults: Faults,
+) -> list[str]:
+    """Tells of columns that are missing, stand twice or are misspelt; returns the unknown ones."""
+    seen: set[str] = set()
     for name in names:
-        if names.count(name) > 1:
-            raise InputError(f"{path}, column {name}: stands twice; rename or remove one")
-    others = [name for name in names if name not in known]
-    for column in known:
-        if column in names:
+        if name in wanted and name in seen:
+            faults.tell(f"{path}, column {name}: stands twice; rename or remove one")
+        seen.add(name)
+    others = [name for name in dict.fromkeys(names) if name not in wanted]
+    missing = []
+    for name, column in wanted.items():
+        if name in seen:
             continue
-        near = _find_similar(column, others)
-        if column in required:
-            found = " ".join(", ".join(names).split())[:80]
-            hint = f"did you mean {near}?" if near else f"the file has {found}"
-            raise InputError(f"{path}, column {column}: missing; {hint}")
-        if near:
-            raise InputError(f"{path}, column {near}: not known, did you mean {column}? rename it")
-    return SourceTable(path, table, tuple(others))
+        near = _find_similar(name, others)
+        if column in required or column in forced:
+            if near:
+                faults.tell(f"{path}, column {name}: missing; did you mean {near}?")
+            else:
+                missing.append(name)
+        elif near:
+            faults.tell(f"{path}, column {near}: not known, did you mean {name}? rename it")
+    if missing:
+        also = f" (nor is there {', '.join(missing[1:])})" if missing[1:] else ""
+        hint = f"the file has {show_names(names)}"
+        faults.tell(f"{path}, column {missing[0]}: missing; {hint}{also}")
+    return others
 
 
-def read_ids(source: SourceTable, column: str) -> pa.Array:
-    """Ids as strings; integers are written out. Raises InputError where one is null or empty."""
-    values = source.column(column)
-    if pa.types.is_integer(values.type):
-        values = values.cast(pa.string())
-    return _check_texts(source, column, values, "ids are strings or integers")
+def _simplify_column(source: SourceTable, column: str, damaged: bool) -> pa.ChunkedArray:
+    """The column in a form of `table_forms`; texts that are not UTF-8 are told.
 
-
-def read_names(source: SourceTable, column: str) -> pa.Array:
-    """Texts that must be there. Raises InputError where one is null or empty."""
-    return _check_texts(source, column, source.column(column), "texts are strings")
-
-
-def read_texts(source: SourceTable, column: str) -> list[str | None]:
-    """[n] texts, None where there is none; also where the file has no such column."""
-    if column not in source:
-        return [None] * len(source)
-    values = source.column(column)
-    if pa.types.is_null(values.type):
-        return [None] * len(source)
-    _check_type(source, column, pa.types.is_string(values.type), "texts are strings")
-    return [(text or "").strip() or None for text in values.to_pylist()]
-
-
-def read_paths(source: SourceTable, column: str) -> list[list[str]]:
-    """[n] category paths: lists, or texts like "A > B > C"."""
-    if column in source and pa.types.is_list(source.column(column).type):
-        return [
-            [str(name) for name in path or () if name] for path in source.column(column).to_pylist()
-        ]
-    return [
-        [name for part in (text or "").split(">") if (name := part.strip())]
-        for text in read_texts(source, column)
-    ]
-
-
-def read_flags(source: SourceTable, column: str) -> np.ndarray:
-    """uint8 [n]: 0 or 1, all 1 where the file has no such column."""
-    if column not in source:
-        return np.ones(len(source), np.uint8)
-    values = source.column(column)
-    source.stop_at(values.is_null(), column, "is null", _FILL)
-    if pa.types.is_string(values.type):
-        values = pc.utf8_lower(pc.utf8_trim_whitespace(values))
-    else:
-        values = values.cast(pa.float64() if pa.types.is_floating(values.type) else pa.int64())
-        values = pc.if_else(pc.equal(values, 1), "1", pc.if_else(pc.equal(values, 0), "0", ""))
-    one = pc.is_in(values, value_set=pa.array(["1", "true", "1.0"]))
-    zero = pc.is_in(values, value_set=pa.array(["0", "false", "0.0"]))
-    source.stop_at(pc.invert(pc.or_(one, zero)), column, "{} is neither 0 nor 1", "mend it")
-    return np.asarray(one).astype(np.uint8)
-
-
-def read_integers(source: SourceTable, column: str) -> np.ndarray:
-    """int64 [n]; all 0 where the file has no such column."""
-    if column not in source:
-        return np.zeros(len(source), np.int64)
-    values = source.column(column)
-    source.stop_at(values.is_null(), column, "is null", _FILL)
-    if pa.types.is_string(values.type):
-        values = pc.utf8_trim_whitespace(values)
-        whole = pc.match_substring_regex(values, r"^-?\d{1,18}$")
-        source.stop_at(pc.invert(whole), column, "{} is no whole number", "mend it")
-    else:
-        _check_type(source, column, pa.types.is_integer(values.type), "numbers are whole")
-    return np.asarray(values.cast(pa.int64()))
-
-
-def read_id_lists(source: SourceTable, column: str) -> tuple[np.ndarray, pa.Array]:
-    """Lists of ids: lists, or texts separated by blanks or "|"; empty without such a column.
-
-    Returns row int64, ascending, and the id, for every entry of every list.
+    damaged: texts hold U+FFFD instead of what is not UTF-8
     """
-    if column not in source or pa.types.is_null(source.column(column).type):
-        return np.zeros(0, np.int64), pa.array([], pa.string())
-    values = source.column(column)
-    if pa.types.is_string(values.type):
-        lists = pc.split_pattern_regex(pc.fill_null(values, ""), pattern=_SEPARATOR)
-    else:
-        lists = values
-        kind = lists.type.value_type if pa.types.is_list(lists.type) else pa.null()
-        fits = pa.types.is_string(kind) or pa.types.is_large_string(kind)
-        fits |= pa.types.is_integer(kind)
-        _check_type(source, column, fits, "use a list of ids, or a text of ids and blanks")
-    row = np.repeat(np.arange(len(source)), pc.fill_null(pc.list_value_length(lists), 0).to_numpy())
-    flat = pc.list_flatten(lists)
-    bad = np.zeros(len(source), bool)
-    bad[row[np.asarray(flat.is_null())]] = True
-    source.stop_at(bad, column, "has a null in its list", "remove it")
-    flat = flat.cast(pa.string()).combine_chunks()
-    full = np.asarray(pc.not_equal(flat, ""))
-    return row[full], flat.filter(pa.array(full))
-
-
-def _read_csv(path: Path, known: Sequence[str]) -> pa.Table:
-    """Known columns as strings, "" where they are empty."""
+    array = source.table[column]
+    bad = find_broken_texts(array)
+    if damaged and pa.types.is_string(array.type):
+        bad |= np.asarray(pc.fill_null(pc.match_substring(array, "\ufffd"), False))
+    if bad.any():
+        source.broken.add(column)
+        where = "is no CSV ({} is not UTF-8)" if damaged else "is not UTF-8"
+        source.tell(bad, column, where, "save it as UTF-8", values=array)
+        return array
     try:
-        table = pyarrow.csv.read_csv(
-            path,
-            # One thread, because only then an error says which row it is in.
-            read_options=pyarrow.csv.ReadOptions(use_threads=False, block_size=1 << 24),
-            parse_options=pyarrow.csv.ParseOptions(newlines_in_values=True),
-            convert_options=pyarrow.csv.ConvertOptions(
-                column_types=dict.fromkeys(known, pa.string()), strings_can_be_null=False
-            ),
-        )
-        _ = table.column_names  # decodes the header
-        return table
-    except (pa.ArrowException, UnicodeDecodeError) as error:
-        reason = " ".join(str(error).split())
-        found = _PLACES.search(reason)
-        where = f"{path}, row {int(found[1]) - 1}" if found else str(path)
-        reason = reason[found.end() :].lstrip(": ") if found else reason
-        raise InputError(f"{where}: is no CSV ({reason[:80]}); save it as UTF-8 CSV") from error
+        return simplify(array)
+    except pa.ArrowException as error:
+        source.tell_type(column, f"which cannot be read here ({str(error)[:60]})")
+        return array
 
 
-def _read_parquet(path: Path) -> pa.Table:
+def _show(values: pa.Array | pa.ChunkedArray | np.ndarray, entry: int) -> str:
+    """A value as messages show it."""
+    value = values[entry]
+    if not isinstance(value, pa.Scalar):
+        return show_value(value.item() if isinstance(value, np.generic) else value)
     try:
-        return pq.read_table(path)
-    except (pa.ArrowException, OSError) as error:
-        raise InputError(f"{path}: cut short or no Parquet file; write it again") from error
+        shown = value.as_py()
+    except (ValueError, OverflowError):  # a time beyond those that Python knows
+        return show_value(value.value)
+    return show_value(shown.isoformat() if isinstance(shown, datetime.date) else shown)
 
 
 def _find_similar(name: str, others: Sequence[str]) -> str | None:
-    lower = {other.lower().strip(): other for other in others}
-    near = difflib.get_close_matches(name, lower, 1, cutoff=0.7)
+    near_length = sorted(others, key=lambda other: abs(len(other) - len(name)))[:_NEAR]
+    lower = {other.lower().strip(): other for other in near_length}
+    near = difflib.get_close_matches(name.lower(), lower, 1, cutoff=0.7)
     return lower[near[0]] if near else None
-
-
-def _check_type(source: SourceTable, column: str, fits: bool, what: str) -> None:
-    if not fits:
-        kind = source.table[column].type
-        raise InputError(f"{source.path}, column {column}: has type {kind}; {what}, convert it")
-
-
-def _check_texts(source: SourceTable, column: str, values: pa.ChunkedArray, what: str) -> pa.Array:
-    source.stop_at(values.is_null(), column, "is null", _FILL)
-    _check_type(source, column, pa.types.is_string(values.type), what)
-    blank = pc.equal(pc.utf8_trim_whitespace(values), "")
-    source.stop_at(blank, column, "is empty", _FILL)
-    return values.combine_chunks()

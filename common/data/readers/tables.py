@@ -1,23 +1,24 @@
-"""Your own data as three tables, each a .csv or .parquet file in one folder:
+"""Your own data as three tables in one folder:
 
     interactions   user, item, time                       [label, seq]
-    searches       user, query, time                      [clicked, shown, seq]
+    searches       user, query, time                      [clicked, click_times, shown, seq]
     items          item                                   [title, category, brand, text]
 
+Each is a .csv, .tsv or .jsonl file (maybe .gz), a .parquet file or a folder of Parquet files.
 searches may be absent. See docs/your_data.md.
 """
 
 from __future__ import annotations
 
-import difflib
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 import pyarrow as pa
 
-from common.data.click_times import WINDOW_MS, settle_clicks
+from common.data.click_times import settle_clicks
+from common.data.clocks import Acts, compare_clocks
 from common.data.event_tables import (
     detect_resolution,
     number_events,
@@ -25,115 +26,125 @@ from common.data.event_tables import (
     tabulate_search,
 )
 from common.data.loading import make_rec_events
-from common.data.readers.table_files import (
-    SUFFIXES,
-    SourceTable,
-    open_table,
+from common.data.readers.table_catalogue import Named, read_catalogue, warn_of_decimals
+from common.data.readers.table_columns import (
     read_flags,
     read_id_lists,
     read_ids,
     read_integers,
     read_names,
-    read_paths,
-    read_texts,
 )
-from common.data.readers.table_times import read_times
+from common.data.readers.table_faults import Faults
+from common.data.readers.table_files import Columns, SourceTable, open_table
+from common.data.readers.table_options import TableOptions, read_renames
+from common.data.readers.table_places import find_tables, list_parts
+from common.data.readers.table_times import TimeLists, Times, read_click_times, read_times
 from common.data.readers.text_lines import describe_source
 from common.data.schema import SourceTables
-from common.data.vocabulary import (
-    find_ids,
-    index_texts,
-    tabulate_items,
-    tabulate_queries,
-    tabulate_users,
-)
+from common.data.vocabulary import find_ids, index_texts, tabulate_queries, tabulate_users
 from common.data.words import find_words, fold_query
-from common.errors import InputError
 
-COLUMNS = {  # name: (required, optional)
-    "interactions": (("user", "item", "time"), ("label", "seq")),
-    "searches": (("user", "query", "time"), ("clicked", "shown", "seq")),
-    "items": (("item",), ("title", "category", "brand", "text")),
+COLUMNS = {
+    "interactions": Columns(("user", "item", "time"), ("label", "seq")),
+    "searches": Columns(
+        ("user", "query", "time"), ("clicked", "click_times", "shown", "seq"), ("query",)
+    ),
+    "items": Columns(
+        ("item",),
+        ("title", "category", "brand", "text"),
+        ("title", "category", "brand", "text"),
+        prose=True,
+    ),
 }
+_NEVER = np.iinfo(np.int64).max
 
 
 class _Events(NamedTuple):
     """What both event tables have, in file order."""
 
     user: pa.Array  # raw ids
-    ts: np.ndarray  # int64, ms UTC
+    time: Times
     seq: np.ndarray  # int64, the user's own order inside a tie, 0 without one
+
+
+class _Lists(NamedTuple):
+    """The lists of the searches, in file order."""
+
+    shown: Named
+    clicked: Named
+    click_times: TimeLists  # parallel to clicked
+
+
+class _Results(NamedTuple):
+    """What the searches showed, in the order of the search table."""
+
+    off: np.ndarray  # off, shown and is_clicked as `tabulate_search` takes them
+    shown: np.ndarray
+    is_clicked: np.ndarray
+    click_ts: np.ndarray  # int64, of each clicked item the time that the file gives, -1 = none
 
 
 def read_tables(
     raw: Path,
+    options: TableOptions | None = None,
     *,
-    window_ms: int = WINDOW_MS,
     say: Callable[[str], None] = lambda line: None,
 ) -> SourceTables:
     """Reads interactions, searches and items.
 
-    raw:       the folder of the files
-    window_ms: how long after its search an interaction may be a click of it; see `settle_clicks`
-    say:       told what is going on
-    Raises InputError naming file, row and column of the first value that does not fit.
+    raw: the folder of the files
+    say: told what is going on
+    Raises InputError with all that is wrong: of each kind the file, column and first five rows.
     """
-    paths, notes = _find_files(raw)
-    sources = {}
-    for name, path in paths.items():
-        say(f"reading {path.name}")
-        sources[name] = open_table(path, *COLUMNS[name])
-        if sources[name].ignored:
-            notes.append(f"{path.name}: columns not read: {', '.join(sources[name].ignored)}")
-        if not len(sources[name]) and name != "searches":
-            raise InputError(f"{path}: has no rows; fill it")
-    items, item_table = _read_items(sources["items"])
-    bought, searched = sources["interactions"], sources.get("searches")
-    rec = _Events(
-        read_ids(bought, "user"), read_times(bought, "time"), read_integers(bought, "seq")
-    )
-    item = _find_items(bought, "item", read_ids(bought, "item"), items, None, sources["items"])
-    if searched is None:
-        search = _Events(pa.array([], pa.string()), np.zeros(0, np.int64), np.zeros(0, np.int64))
-    else:
-        search = _Events(
-            read_ids(searched, "user"), read_times(searched, "time"), read_integers(searched, "seq")
-        )
-        notes.append("events of one time without a seq: interactions first, then searches")
+    options = options or TableOptions()
+    faults, notes = Faults(), list[str]()
+    sources, paths = _open_tables(raw, options, faults, notes, say)
+    bought, searched, listed = (sources[name] for name in COLUMNS)
+    say("reading columns")
+    rec, search = _read_events(bought, notes), _read_events(searched, notes)
+    label = read_flags(bought, "label")
+    query_text = read_names(searched, "query")
+    item = Named(bought, "item", read_ids(bought, "item"), np.arange(len(bought)))
+    lists = _read_lists(searched, search.time, options, notes)
+    catalogue = read_catalogue(listed, (item, lists.shown, lists.clicked), options, notes)
+    faults.stop(raw)
+    notes += _compare_tables(rec, search, paths)
 
     say("ordering events")
     users = index_texts(pa.chunked_array([rec.user, search.user]))
     user = np.concatenate([find_ids(rec.user, users), find_ids(search.user, users)])
-    ts = np.concatenate([rec.ts, search.ts])
+    ts = np.concatenate([rec.time.ms, search.time.ms])
     came = np.empty(len(ts), np.int64)
     came[np.argsort(np.concatenate([rec.seq, search.seq]), kind="stable")] = np.arange(len(ts))
     order, seq = number_events(user, ts, came)
-    is_rec = order < len(rec.ts)
+    is_rec = order < len(bought)
     by_time = order[is_rec]
-    label = read_flags(bought, "label")
-    rec_table = tabulate_rec(user[by_time], ts[by_time], seq[is_rec], item[by_time], label[by_time])
+    bought_item, *listed_items = catalogue.named
+    items = bought_item[by_time]
+    rec_table = tabulate_rec(user[by_time], ts[by_time], seq[is_rec], items, label[by_time])
+    bought_by = Acts(user[by_time], items, ts[by_time])
 
     by_time = order[~is_rec]
     place = np.argsort(by_time)  # of each search of the file, its row in the table
-    if searched is None:
-        queries, tokens = tabulate_queries({})
-        query = np.zeros(0, np.int32)
-        off, shown, is_clicked = _no_results()
-    else:
-        queries, tokens, query = _read_queries(searched)
-        off, shown, is_clicked = _read_results(searched, items, place, sources["items"], notes)
-    clicker = np.repeat(by_time, np.diff(off))[is_clicked]  # where each clicked search stands
+    queries, tokens, query = _read_queries(query_text)
+    results = _read_results(lists, listed_items, place, notes)
+    clicker = np.repeat(by_time, np.diff(results.off))[results.is_clicked]  # its search
+    clicks = Acts(user[clicker], results.shown[results.is_clicked], ts[clicker])
+    window_ms = round(1000 * options.click_window)
     click_ts, click_times = settle_clicks(
-        make_rec_events(rec_table), user[clicker], ts[clicker], shown[is_clicked],
-        np.full(len(clicker), -1), window_ms,
-    )  # fmt: skip
+        make_rec_events(rec_table), *clicks, results.click_ts, window_ms
+    )
     search_table = tabulate_search(
-        user[by_time], ts[by_time], seq[~is_rec], query[by_time - len(rec.ts)],
-        off, shown, is_clicked, click_ts, source="user", synthetic=False,
+        user[by_time], ts[by_time], seq[~is_rec], query[by_time - len(bought)], results.off,
+        results.shown, results.is_clicked, click_ts, source="user", synthetic=False,
     )  # fmt: skip
+    if "searches" in paths:
+        notes.append("events of one time without a seq: interactions first, then searches")
+        names = (paths["interactions"].name, paths["searches"].name)
+        notes += compare_clocks(bought_by, clicks, search.time.ms, names)
     return SourceTables(
         users=tabulate_users(users),
-        items=item_table,
+        items=catalogue.table,
         queries=queries,
         tokens=tokens,
         rec=rec_table,
@@ -144,7 +155,7 @@ def read_tables(
             "licence": "yours",
             "redistributable": False,
             "time_resolution": detect_resolution(ts),
-            "sources": [describe_source(path) for path in paths.values()],
+            "sources": [describe_source(file, raw) for file in _list_files(paths.values())],
             "filters": {},
             "pseudo_query": None,
             "click_times": click_times,
@@ -153,98 +164,109 @@ def read_tables(
     )
 
 
-def _find_files(raw: Path) -> tuple[dict[str, Path], list[str]]:
-    """The files by table, and notes on files that are not read."""
-    if not raw.is_dir():
-        raise InputError(f"{raw}: no such folder; check --raw")
-    found: dict[str, Path] = {}
-    for name in COLUMNS:
-        paths = [path for end in SUFFIXES if (path := raw / f"{name}{end}").is_file()]
-        if len(paths) > 1:
-            raise InputError(f"{raw}: has {paths[0].name} and {paths[1].name}; remove one")
-        if paths:
-            found[name] = paths[0]
-    notes = []
-    for other in sorted(path for path in raw.iterdir() if path.suffix in SUFFIXES):
-        if other not in found.values():
-            missing = [name for name in COLUMNS if name not in found]
-            if near := difflib.get_close_matches(other.stem.lower(), missing, 1, cutoff=0.7):
-                raise InputError(f"{other}: not known, did you mean {near[0]}? rename it")
-            notes.append(f"{other.name}: not read")
-    for name in ("interactions", "items"):
-        if name not in found:
-            raise InputError(f"{raw}: has neither {name}.csv nor {name}.parquet; add one")
-    return found, notes
+def _open_tables(
+    raw: Path,
+    options: TableOptions,
+    faults: Faults,
+    notes: list[str],
+    say: Callable[[str], None],
+) -> tuple[dict[str, SourceTable], dict[str, Path]]:
+    """The tables, an empty one for each that is missing or cannot be read; and the files."""
+    known = {name: (*form.required, *form.optional) for name, form in COLUMNS.items()}
+    renamed = read_renames(options.columns, known)
+    paths, others = find_tables(raw, list(COLUMNS), ("interactions", "items"), faults)
+    notes += others
+    sources = {}
+    for name, form in COLUMNS.items():
+        source = None
+        if name in paths:
+            say(f"reading {paths[name].name}")
+            source = open_table(paths[name], form, faults, notes, renamed[name])
+            if source is not None and not len(source) and name != "searches":
+                faults.tell(f"{paths[name]}: has no rows; fill it")
+        sources[name] = source or SourceTable(raw / name, 0, pa.table({}), faults)
+    for pair in options.columns:
+        column, _, wanted = pair.partition("=")
+        table, _, column = column.strip().rpartition(".")
+        used = [sources[name] for name in ([table] if table else COLUMNS)]
+        if not any(source.names.get(column) == wanted.strip() for source in used if source.names):
+            faults.tell(f"--columns={pair}: no file has a column {wanted}; check the name")
+    return sources, paths
 
 
-def _read_items(source: SourceTable) -> tuple[pa.Array, pa.Table]:
-    """Sorted raw ids, and the item table."""
-    raw_ids = read_ids(source, "item")
-    items = index_texts(raw_ids)
-    ids = find_ids(raw_ids, items)
-    rows = np.argsort(ids, kind="stable")
-    repeated = np.zeros(len(ids), bool)
-    repeated[rows[1:][np.diff(ids[rows]) == 0]] = True
-    source.stop_at(repeated, "item", "{} stands in an earlier row", "remove one of the rows")
-    titles, texts, brands = (
-        [column[i] for i in rows]
-        for column in (read_texts(source, name) for name in ("title", "text", "brand"))
+def _list_files(paths: Iterable[Path]) -> list[Path]:
+    """The files, and those in folders."""
+    return [
+        file for path in paths for file in (list_parts(path, Faults()) if path.is_dir() else [path])
+    ]
+
+
+def _read_events(source: SourceTable, notes: list[str]) -> _Events:
+    return _Events(
+        read_ids(source, "user"), read_times(source, "time", notes), read_integers(source, "seq")
     )
-    paths = read_paths(source, "category")
-    return items, tabulate_items(items, titles, texts, [paths[i] for i in rows], brands)
 
 
-def _find_items(
-    source: SourceTable, column: str, raw_ids: pa.Array, items: pa.Array,
-    row: np.ndarray | None, catalogue: SourceTable,
-) -> np.ndarray:  # fmt: skip
-    """int32 ids of raw item ids; row: where each stands, None = one per row."""
-    ids = find_ids(raw_ids, items)
-    if not ids.all():
-        first = int(np.argmin(ids != 0))
-        bad = np.zeros(len(source), bool)
-        bad[first if row is None else row[first]] = True
-        what = f"item {raw_ids[first].as_py()!r} is in no row of {catalogue.path.name}"
-        source.stop_at(bad, column, what, "add the item or drop the row")
-    return ids
+def _read_lists(
+    source: SourceTable, time: Times, options: TableOptions, notes: list[str]
+) -> _Lists:
+    shown, clicked = (
+        Named(source, column, ids, row)
+        for column in ("shown", "clicked")
+        for row, ids in [read_id_lists(source, column, options.list_separator)]
+    )
+    click_times = read_click_times(source, clicked.row, time, options.list_separator, notes)
+    return _Lists(shown, clicked, click_times)
 
 
-def _read_queries(source: SourceTable) -> tuple[pa.Table, pa.Table, np.ndarray]:
+def _compare_tables(rec: _Events, search: _Events, paths: Mapping[str, Path]) -> list[str]:
+    """Warnings about ids and times that the two event tables seem to write in two ways."""
+    if "searches" not in paths:
+        return []
+    bought, searched = paths["interactions"].name, paths["searches"].name
+    notes = warn_of_decimals(search.user, rec.user, f"users of {searched}", bought)
+    zones = {rec.time.zoned, search.time.zoned}
+    if zones == {True, False}:
+        one, other = (bought, searched) if rec.time.zoned else (searched, bought)
+        notes.append(
+            f"warning: times of {one} name a zone, those of {other} do not and are taken as UTC"
+        )
+    return notes
+
+
+def _read_queries(names: pa.Array) -> tuple[pa.Table, pa.Table, np.ndarray]:
     """queries, tokens and int32 query of each row. Queries of one `fold_query` are one."""
-    encoded = read_names(source, "query").dictionary_encode()
+    encoded = names.dictionary_encode()
     texts = [fold_query(text) for text in encoded.dictionary.to_pylist()]
     queries, tokens = tabulate_queries({text: find_words(text) for text in texts})
     ids = find_ids(pa.array(texts, pa.string()), queries["text"].combine_chunks())
     return queries, tokens, ids[np.asarray(encoded.indices)]
 
 
-def _no_results() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    return np.zeros(1, np.int64), np.zeros(0, np.int32), np.zeros(0, bool)
-
-
 def _read_results(
-    source: SourceTable,
-    items: pa.Array,
-    place: np.ndarray,
-    catalogue: SourceTable,
-    notes: list[str],
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """off, shown and is_clicked as `tabulate_search` takes them.
+    lists: _Lists, items: Sequence[np.ndarray], place: np.ndarray, notes: list[str]
+) -> _Results:
+    """What each search showed and got clicked, and when.
 
-    place: int64 [n], the table row of each row of the file. An item counts once per search;
-    clicked items that were not shown follow those that were, and are noted.
+    items: the ids of those shown and of those clicked
+    place: int64 [n], the table row of each row of the file. An item counts once per search, with
+    the first of its times; clicked items that were not shown follow those that were, and are
+    noted.
     """
-    rows, ids = [], []
-    for column in ("shown", "clicked"):
-        row, raw_ids = read_id_lists(source, column)
-        ids.append(_find_items(source, column, raw_ids, items, row, catalogue))
-        rows.append(place[row])
-    row, item = np.concatenate(rows), np.concatenate(ids)
-    code = row * (len(items) + 1) + item
+    shown, clicked, times = lists
+    row = place[np.concatenate([shown.row, clicked.row])]
+    item = np.concatenate(items)
+    code = row * (int(item.max(initial=0)) + 1) + item
     _, first, entry = np.unique(code, return_index=True, return_inverse=True)
-    clicked = np.bincount(entry, weights=np.arange(len(row)) >= len(rows[0]), minlength=len(first))
-    if "shown" in source and (unseen := int((first >= len(rows[0])).sum())):
-        notes.append(f"{source.path.name}: {unseen:,} clicked items were not among those shown")
+    before = len(shown.row)
+    is_clicked = np.bincount(entry[before:], minlength=len(first)) > 0
+    earliest = np.full(len(first), _NEVER)
+    np.minimum.at(earliest, entry[before:][times.given], times.ms[times.given])
+    if "shown" in shown.source and (unseen := int((first >= before).sum())):
+        name = shown.source.path.name
+        notes.append(f"{name}: {unseen:,} clicked items were not among those shown")
     order = np.lexsort((first, row[first]))
-    off = np.searchsorted(row[first][order], np.arange(len(source) + 1))
-    return off, item[first][order], clicked[order] > 0
+    off = np.searchsorted(row[first][order], np.arange(len(place) + 1))
+    is_clicked, click_ts = is_clicked[order], earliest[order]
+    click_ts = np.where(click_ts == _NEVER, -1, click_ts)[is_clicked]
+    return _Results(off, item[first][order], is_clicked, click_ts)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import mmap
 import zlib
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,12 +16,16 @@ _POINTER = b"version https://git-lfs"
 
 
 def check_source_file(path: Path) -> None:
-    """Raises InputError for a file that is missing or is only a Git LFS pointer."""
+    """Raises InputError for a file that is missing, unreadable or only a Git LFS pointer."""
     if not path.is_file():
         raise InputError(f"{path}: no such file; check --raw")
-    with path.open("rb") as file:
-        if file.read(len(_POINTER)) == _POINTER:
-            raise InputError(f"{path}: is a Git LFS pointer, not the data; run `git lfs pull`")
+    try:
+        with path.open("rb") as file:
+            start = file.read(len(_POINTER))
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read ({error.strerror}); check its rights") from error
+    if start == _POINTER:
+        raise InputError(f"{path}: is a Git LFS pointer, not the data; run `git lfs pull`")
 
 
 def read_lines(path: Path) -> Iterator[tuple[int, str]]:
@@ -44,6 +49,30 @@ def read_lines(path: Path) -> Iterator[tuple[int, str]]:
         ) from error
 
 
-def describe_source(path: Path) -> dict[str, Any]:
-    """The file's entry in the manifest."""
-    return {"file": path.name, "bytes": path.stat().st_size, "sha256": file_sha256(path)}
+def read_bytes(path: Path) -> bytes | mmap.mmap:
+    """The bytes of a file; those of a .gz file (any case) unpacked.
+
+    Raises InputError as `read_lines` does, but for UTF-8.
+    """
+    check_source_file(path)
+    try:
+        if path.suffix.lower() == ".gz":
+            with gzip.open(path) as packed:
+                return packed.read()
+        with path.open("rb") as file:
+            if not path.stat().st_size:
+                return b""
+            return mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+    except gzip.BadGzipFile as error:
+        raise InputError(f"{path}: is no gzip file; write it again") from error
+    except (EOFError, zlib.error) as error:
+        reason = "the gzip file is cut short or damaged"
+        raise InputError(f"{path}: {reason}; write it again") from error
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read ({error.strerror}); check its rights") from error
+
+
+def describe_source(path: Path, folder: Path | None = None) -> dict[str, Any]:
+    """The file's entry in the manifest; its name is the path from `folder` on, if given."""
+    name = path.relative_to(folder).as_posix() if folder else path.name
+    return {"file": name, "bytes": path.stat().st_size, "sha256": file_sha256(path)}

@@ -22,14 +22,10 @@ import numpy as np
 import pyarrow as pa
 
 from common.data.keys import rank_keys
-from common.data.readers.table_files import (
-    SUFFIXES,
-    SourceTable,
-    open_table,
-    read_flags,
-    read_ids,
-    read_names,
-)
+from common.data.readers.table_columns import read_flags, read_ids, read_names
+from common.data.readers.table_faults import Faults
+from common.data.readers.table_files import Columns, SourceTable, open_table
+from common.data.readers.table_places import find_tables, list_parts
 from common.data.readers.table_times import read_times
 from common.data.readers.text_lines import describe_source
 from common.data.schema import SourceTables
@@ -68,45 +64,51 @@ def add_truth(
 
     Every interaction with label 1, every search and every item needs a row.
     say: told what is going on
-    Raises InputError naming file, row and column of the first value that does not fit, of a row
-    that is not in the data or contradicts an earlier one, and the first event without a row.
+    Raises InputError naming file, row and column of the values that do not fit, of a row that is
+    not in the data or contradicts an earlier one, and the first event without a row.
     """
     if not source.search.num_rows:
         raise InputError(f"{folder}: the data have no search that could be useful; leave it out")
     say(f"reading the truth in {folder}")
-    files = {
-        name: open_table(_find_file(folder, name), (*KEYS[name], *ANSWERS[name]), ())
-        for name in KEYS
-    }
+    faults, notes = Faults(), list[str]()
+    files = _open_files(folder, faults)
     bought, searched, items = files.values()
     names = [read_ids(bought, "intent"), read_ids(searched, "topic"), read_ids(items, "topic")]
     topics = index_texts(pa.chunked_array(names))
     intent, topic, item_topic = (find_ids(texts, topics) for texts in names)
+    useful = read_flags(searched, "useful")
+    asked = [fold_query(text) for text in read_names(searched, "query").to_pylist()]
+    raw_items = [read_ids(file, "item") for file in (bought, items)]
+    keys = [(read_ids(f, "user"), read_times(f, "time", notes).ms) for f in (bought, searched)]
+    faults.stop(folder)
     if not np.isin(intent, topic).any():
         raise InputError(
             f"{bought.path}, column intent: none is the topic of a search; use one list of names"
         )
-    useful = read_flags(searched, "useful")
 
     users, catalogue, queries = (
         source.table(name)[column].combine_chunks()
         for name, column in (("users", "raw_id"), ("items", "raw_id"), ("queries", "text"))
     )
-    asked = [fold_query(text) for text in read_names(searched, "query").to_pylist()]
     click = np.flatnonzero(source.rec["label"].to_numpy())
     everything = np.arange(source.search.num_rows)
     item = source.items["item"].to_numpy()
-    listed = find_ids(read_ids(items, "item"), catalogue)
+    taken, listed = (find_ids(ids, catalogue) for ids in raw_items)
+    query = find_ids(pa.array(asked, pa.string()), queries)
+    of_bought, of_searched = (
+        _Keys(find_ids(who, users), what, ts)
+        for (who, ts), what in zip(keys, (taken, query), strict=True)
+    )
     of_click = _match(
         _File("interactions", bought, {"intent": intent}),
-        _event_keys(bought, users, find_ids(read_ids(bought, "item"), catalogue)),
+        of_bought,
         _Keys(*(source.rec[name].to_numpy() for name in ("user", "item", "ts_ms"))),
         click,
         users,
     )
     of_search = _match(
         _File("searches", searched, {"topic": topic, "useful": useful}),
-        _event_keys(searched, users, find_ids(pa.array(asked, pa.string()), queries)),
+        of_searched,
         _Keys(*(source.search[name].to_numpy() for name in ("user", "query", "ts_ms"))),
         everything,
         users,
@@ -118,7 +120,11 @@ def add_truth(
         item - 1,
         catalogue,
     )
-    described = (describe_source(file.path) for file in files.values())
+    described = (
+        describe_source(part, folder)
+        for file in files.values()
+        for part in (list_parts(file.path, Faults()) if file.path.is_dir() else [file.path])
+    )
     return replace(
         source,
         truth={
@@ -139,21 +145,19 @@ def add_truth(
     )
 
 
-def _find_file(folder: Path, name: str) -> Path:
+def _open_files(folder: Path, faults: Faults) -> dict[str, SourceTable]:
+    """The three files. Raises InputError where one is missing or cannot be opened."""
     if not folder.is_dir():
         raise InputError(f"{folder}: no such folder; check --truth")
-    found = [path for end in SUFFIXES if (path := folder / f"{name}{end}").is_file()]
-    if len(found) > 1:
-        raise InputError(f"{folder}: has {found[0].name} and {found[1].name}; remove one")
-    if not found:
-        columns = ", ".join((*KEYS[name], *ANSWERS[name]))
-        raise InputError(f"{folder}: has no {name}.csv or .parquet; add one with {columns}")
-    return found[0]
-
-
-def _event_keys(file: SourceTable, users: pa.Array, what: np.ndarray) -> _Keys:
-    """The keys of a file's rows; what the data do not have is 0. what: int32 [n]."""
-    return _Keys(find_ids(read_ids(file, "user"), users), what, read_times(file, "time"))
+    paths, _ = find_tables(folder, list(KEYS), list(KEYS), faults)
+    faults.stop(folder)
+    files = {}
+    for name in KEYS:
+        form = Columns((*KEYS[name], *ANSWERS[name]), texts=("query",))
+        if (file := open_table(paths[name], form, faults, [])) is not None:
+            files[name] = file
+    faults.stop(folder)
+    return files
 
 
 def _match(
@@ -175,12 +179,14 @@ def _match(
     in_table = np.zeros(len(ranks), bool)
     in_table[of_table] = True
     what = f"no row of the data's {file.name} has this {named}"
-    file.source.stop_at(~in_table[of_file], columns[0], what, "write them as in the raw tables")
+    source = file.source
+    source.tell(~in_table[of_file], columns[0], what, "write them as in the raw tables")
     first = np.full(len(ranks), -1)
     first[of_file[::-1]] = np.arange(len(of_file))[::-1]
     for column, values in file.answers.items():
         what = f"is {{}}, an earlier row with this {named} says otherwise"
-        file.source.stop_at(values != values[first[of_file]], column, what, "remove one")
+        source.tell(values != values[first[of_file]], column, what, "remove one")
+    source.faults.stop(source.path.parent)
     found = first[of_table[needed]]
     missing = needed[found < 0]
     if len(missing):
@@ -188,7 +194,7 @@ def _match(
         if columns[1:]:
             example += f" at {np.datetime64(int(table.ts[missing[0]]), 'ms')}"
         raise InputError(
-            f"{file.source.path}: {len(missing):,} of the {len(needed):,} {file.name} have no row, "
+            f"{source.path}: {len(missing):,} of the {len(needed):,} {file.name} have no row, "
             f"first that of {example}; add them"
         )
     return found

@@ -14,6 +14,7 @@ from common.data.click_times import describe_click_times, match_clicks, settle_c
 from common.data.events import PARTS, TASKS, RecEvents
 from common.data.folder import PrepareSettings, load_dataset, write_dataset
 from common.data.negatives import train_items
+from common.data.readers.table_options import TableOptions
 from common.data.readers.tables import read_tables
 from common.data.splits import SPLITS, make_split
 from common.data.timeline import build_timeline
@@ -34,7 +35,7 @@ def _rec(rows):
 
 def _match(rec, clicks, window=100):
     user, ts, item = np.array(clicks, np.int64).T
-    return match_clicks(rec, user.astype(np.int32), ts, item.astype(np.int32), window).tolist()
+    return match_clicks(rec, user.astype(np.int32), item.astype(np.int32), ts, window).tolist()
 
 
 def test_a_click_is_the_nearest_interaction_from_its_search_on():
@@ -75,11 +76,11 @@ def test_matching_equals_a_plain_loop(rec, clicks, window):
 def test_a_given_time_holds_and_the_rest_is_counted():
     rec = _rec([(1, 50, 7, 1)])
     user, ts, item = np.ones(3, np.int32), np.array([40, 40, 40]), np.array([7, 7, 8], np.int32)
-    times, told = settle_clicks(rec, user, ts, item, np.array([45, -1, -1]), 100)
+    times, told = settle_clicks(rec, user, item, ts, np.array([45, -1, -1]), 100)
     assert times.tolist() == [45, 50, 40]
     assert told == {"given": 1, "matched": 1, "unmatched": 1, "window_ms": 100}
-    with pytest.raises(InputError, match=r"--click_window: -0\.1 s is negative; use 0 or more"):
-        settle_clicks(rec, user, ts, item, np.array([45, -1, -1]), -100)
+    with pytest.raises(InputError, match="--click_window=-1: use seconds, 0 or more"):
+        TableOptions(click_window=-1)
 
 
 def test_what_is_told_of_the_times():

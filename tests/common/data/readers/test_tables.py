@@ -157,7 +157,12 @@ def test_quotes_byte_order_marks_and_other_columns(tmp_path: Path):
     events = 'user,item,time\nu,"a,1",9\n'
     tables = read_tables(_write(tmp_path, items=items, interactions=events, searches=None))
     assert _columns(tables, "items", "raw_id", "title") == [("a,1", 'say "hi"\nthere')]
-    assert tables.meta["notes"] == ["items.csv: columns not read: price"]
+    assert tables.meta["notes"] == [
+        "items.csv: 1 rows have line breaks in quotes",
+        "items.csv: columns not read: price",
+        "interactions.csv: time is small numbers, taken as seconds of a clock of its own; "
+        "1970-01-01 00:00:09 to 1970-01-01 00:00:09",
+    ]
 
 
 # What does not fit
@@ -201,6 +206,8 @@ def test_quotes_byte_order_marks_and_other_columns(tmp_path: Path):
         ({"interactions": ""}, "interactions.csv: is no CSV"),
         ({"interactions": "user,item,time\nu,a,1\nu,a\n"}, "interactions.csv, row 2: is no CSV"),
         ({"interactions": b"user,item,time\nu,a,1\n\xff,a,1\n"}, "interactions.csv.* is no CSV"),
+        ({"interactions": b"user,item,time\nu,a,1\n\xff,a\n"}, "interactions.csv, row 2: is no CS"),
+        ({"interactions": b"us\xe9r,item,time\nu,a,1\n"}, "is no CSV .the header is not UTF-8."),
         ({"interactions": b"\x89PNG\r\n\x1a\n\x00\x00\x00\rIHDR\x00"}, "interactions.csv: is no"),
         ({"interactions": b"version https://git-lfs.github.com/spec/v1\n"}, "is a Git LFS pointer"),
         ({"items": None}, "has neither items.csv nor items.parquet"),
@@ -229,6 +236,10 @@ EVENTS = {"user": ["u", "u"], "item": ["a", "b"], "time": [1, 2]}
         ({"label": [1.0, 0.5]}, "row 2, column label: 0.5 is neither 0 nor 1"),
         ({"seq": [0.5, 1.0]}, "column seq: has type double"),
         ({"seq": [1, None]}, "row 2, column seq: is null"),
+        (
+            {"seq": pa.array([1, 2**63], pa.uint64())},
+            "row 2, column seq: 9223372036854775808 is too",
+        ),
     ],
 )
 def test_bad_parquet_columns(columns: dict[str, Any], message: str, tmp_path: Path):

@@ -196,7 +196,7 @@ def test_folders_that_are_no_truth(tmp_path: Path):
     with pytest.raises(InputError, match=r"nowhere: no such folder; check --truth"):
         add_truth(tables, tmp_path / "nowhere")
     truth = put(tmp_path / "truth", {name: TRUTH[name] for name in ("items", "searches")})
-    message = r"has no interactions\.csv or \.parquet; add one with user, item, time, intent"
+    message = r"has neither interactions\.csv nor interactions\.parquet; add one"
     with pytest.raises(InputError, match=message):
         add_truth(tables, truth)
     put(truth, TRUTH)
