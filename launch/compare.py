@@ -27,7 +27,7 @@ from common.ranking.ranks import read_ranks
 from common.ranking.results import read_results
 from launch.command import parse_flags, run_command
 from launch.compare_report import draw_comparison, format_comparison
-from launch.config import FREE_KEYS, flatten
+from launch.config import FREE_KEYS, flatten, read_saved
 from launch.files import write_beside
 from launch.workdirs import match_workdirs
 
@@ -44,7 +44,7 @@ def main(argv: Sequence[str]) -> int:
     flags.DEFINE_string("protocol", "full", "as in results.json", flag_values=values)
     flags.DEFINE_list("metrics", ["NDCG@10", "HR@10"], "metrics to compare", flag_values=values)
     flags.DEFINE_integer("resamples", RESAMPLES, "bootstrap samples", 100, flag_values=values)
-    flags.DEFINE_integer("seed", 0, "seed of the resampling", flag_values=values)
+    flags.DEFINE_integer("seed", 0, "seed of the resampling", 0, flag_values=values)
     flags.DEFINE_bool("picture", True, "draw compare.png", flag_values=values)
     parse_flags(values, argv, __doc__)
     if not values.run:
@@ -129,10 +129,7 @@ def read_settings(name: str, workdirs: Sequence[Path]) -> dict[str, Any]:
     """
     shared: dict[str, Any] | None = None
     for path in workdirs:
-        try:
-            config = flatten(json.loads((path / "config.json").read_text())["config"])
-        except (OSError, ValueError, KeyError, TypeError) as fault:
-            raise InputError(f"{path}/config.json: not readable ({fault}); train again") from None
+        config = flatten(read_saved(path / "config.json", "train again")[0])
         seed = f"seed{config.pop('seed', 0)}"  # a run may start from the run of the same seed
         config = {
             key: value.replace(seed, "seed*") if isinstance(value, str) else value

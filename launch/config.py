@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import difflib
-import importlib.util
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -12,6 +11,8 @@ from typing import Any
 from ml_collections import ConfigDict
 
 from common.errors import InputError, writing
+from common.json_files import read_json, take
+from launch.config_file import load_config_file
 from launch.files import write_beside
 
 # Keys of every run, whatever its method: see `common.training.mesh.read_mesh`,
@@ -32,22 +33,9 @@ EVALUATION_KEYS = ("retriever", "eval.retrieve")
 def load_config(argument: str) -> ConfigDict:
     """Reads `FILE[:arg]`: calls the file's `get_config(arg)`.
 
-    Raises InputError when there is no such file or it has no `get_config`.
+    Raises InputError as `launch.config_file.load_config_file`.
     """
-    name, _, arg = argument.partition(":")
-    path = Path(name)
-    if not path.is_file():
-        near = difflib.get_close_matches(name, [str(p) for p in Path().glob("*/configs/*.py")], 1)
-        hint = f"did you mean {near[0]}?" if near else "see lcr_jax/configs/"
-        raise InputError(f"--config={name}: no such file; {hint}")
-    spec = importlib.util.spec_from_file_location("config_file", path)
-    if spec is None or spec.loader is None:
-        raise InputError(f"--config={name}: not a Python file; see lcr_jax/configs/")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    if not hasattr(module, "get_config"):
-        raise InputError(f"--config={name}: has no function get_config(arg); see lcr_jax/configs/")
-    config: ConfigDict = module.get_config(arg)
+    config = load_config_file(argument)
     for key, value in MACHINE.items():
         if key not in config:
             config[key] = value
@@ -136,11 +124,7 @@ def check_workdir(
     path = workdir / "config.json"
     if not path.exists():
         return False
-    try:
-        saved = json.loads(path.read_text())
-        theirs, dataset = saved["config"], saved["dataset_sha256"]
-    except (ValueError, KeyError, TypeError) as fault:
-        raise InputError(f"{path}: not readable ({fault}); use another --workdir") from None
+    theirs, dataset = read_saved(path, "use another --workdir")
     # A run from before one of the keys of MACHINE was had its default.
     old, new = (MACHINE | flatten(settings) for settings in (theirs, _as_json(config)))
     free = FREE_KEYS + EVALUATION_KEYS if evaluates else FREE_KEYS
@@ -157,6 +141,16 @@ def check_workdir(
             "use another --workdir, or the same settings to go on"
         )
     return True
+
+
+def read_saved(path: Path, mend: str) -> tuple[dict[str, Any], str]:
+    """The configuration and the sha256 of the dataset in a workdir's config.json.
+
+    mend: what an error advises. Raises InputError where it cannot be read.
+    """
+    saved = read_json(path, mend)
+    config = take(saved, "config", dict, str(path), mend)
+    return config, take(saved, "dataset_sha256", str, str(path), mend)
 
 
 def claim_workdir(workdir: Path, config: ConfigDict, dataset_sha256: str) -> None:

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING
 from absl import flags
 
 from common.errors import InputError
-from launch.command import parse_flags, run_command
+from launch.command import ending_on_sigterm, parse_flags, run_command
 
 if TYPE_CHECKING:
     from common.data.folder import PrepareSettings
@@ -55,7 +55,8 @@ def main(argv: Sequence[str]) -> int:
 
     settings, out = _make_settings(values), Path(values.out)
     check_place(out, settings.overwrite)  # before any work
-    manifest = write_dataset(out, _read_source(values, say), settings, say=say)
+    with ending_on_sigterm():
+        manifest = write_dataset(out, _read_source(values, say), settings, say=say)
     say("reading it back")
     report = [f"dataset {manifest['name']} in {out}"]
     report += [f"  {line}" for line in describe_dataset(manifest)]
@@ -126,6 +127,8 @@ def _check_flags(values: flags.FlagValues) -> None:
         raise InputError("--raw: missing; give the folder of the raw files")
     if values.seed < 0:
         raise InputError(f"--seed={values.seed}: is negative; use 0 or more")
+    if values.seed >= 2**63:
+        raise InputError(f"--seed={values.seed}: is too large; use one below 2^63")
     if values.t1 is not None and "global_time" not in values.splits:
         raise InputError("--t1: is for the split global_time only; add it to --splits")
 

@@ -45,6 +45,7 @@ from common.training.start import check_start
 from common.training.step import init_params, place_key
 from common.training.task import Constants, Params, Stage, Task
 from launch.config import check_workdir, claim_workdir
+from launch.config_keys import check_keys
 from launch.evidence import weigh_evidence
 from launch.methods import build_task, take_batch
 from launch.retriever import attach_retriever
@@ -62,6 +63,7 @@ def run_method(
     """
     started = time.time()
     use_compilation_cache()
+    check_keys(config)
     if not config.data.path:
         raise InputError("config.data.path: missing; give a folder made by launch.prepare")
     dataset = load_dataset(Path(config.data.path), config.data.split)

@@ -48,7 +48,7 @@ def main(argv: Sequence[str]) -> int:
     flags.DEFINE_integer(
         "kill_every", 300, "steps between two kills, on average", lower_bound=1, flag_values=values
     )
-    flags.DEFINE_integer("seed", 0, "of the moments of the kills", flag_values=values)
+    flags.DEFINE_integer("seed", 0, "of the moments of the kills", 0, flag_values=values)
     if any(word.lstrip("-") in ("h", "help") for word in argv):
         parse_flags(values, argv, __doc__)
     _, rest = take_config(argv)  # a bad key is told before an hour has gone by

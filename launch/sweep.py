@@ -28,6 +28,7 @@ from common.data.loading import read_manifest
 from common.errors import InputError
 from launch.command import parse_flags, run_command
 from launch.config import check_workdir, take_config
+from launch.config_keys import check_keys
 
 PLAIN = "plain"
 
@@ -117,6 +118,7 @@ def is_finished(point: Point) -> bool:
     holds another run.
     """
     config, _ = take_config(point.words)
+    check_keys(config)
     dataset = read_manifest(Path(config.data.path))["sha256"]
     return (
         check_workdir(point.workdir, config, dataset) and (point.workdir / "results.json").is_file()

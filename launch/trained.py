@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import importlib
-import json
 import sys
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from jax.sharding import Mesh
 from ml_collections import ConfigDict
@@ -15,11 +13,13 @@ from common.data.dataset import Dataset
 from common.data.folder import load_dataset
 from common.data.timeline import Timeline, build_timeline
 from common.errors import InputError
+from common.json_files import take
 from common.training.mesh import copy_batch
 from common.training.restore import load_trained
 from common.training.step import init_params, place_key
 from common.training.task import Constants, Params, Task
-from launch.config import flatten
+from launch.config import flatten, read_saved
+from launch.config_keys import base_values, check_keys
 from launch.methods import METHODS, take_batch
 from launch.workdirs import match_workdirs
 
@@ -92,22 +92,23 @@ def open_folder(name: str, workdir: Path) -> RunFolder:
     """Reads a run's config.json. Keys that the run did not know yet get their defaults, with a
     warning. Raises InputError where there is none that can be read."""
     path = workdir / "config.json"
-    try:
-        saved = json.loads(path.read_text())
-        values, sha256, method = saved["config"], saved["dataset_sha256"], saved["config"]["method"]
-    except FileNotFoundError:
-        raise InputError(f"{workdir}: is no run (no config.json); train it first") from None
-    except (ValueError, KeyError, TypeError, OSError) as fault:
-        raise InputError(f"{path}: not readable ({fault}); use another run") from None
+    if not path.exists():
+        raise InputError(f"{workdir}: is no run (no config.json); train it first")
+    values, sha256 = read_saved(path, "use another run")
+    method = take(values, "method", str, str(path), "use another run")
     if method not in METHODS:
         raise InputError(f"{path}, key method: {method!r} is unknown; use {', '.join(METHODS)}")
-    config = ConfigDict(values)
+    try:
+        config = ConfigDict(values)
+    except (ValueError, AttributeError) as error:  # a key with a dot, or "__class__"
+        raise InputError(f"{path}: is no configuration ({error}); use another run") from None
     missing = _add_defaults(config, method)
     if missing:
         print(
             f"warning: {path}: older than {', '.join(missing)}; default values are used",
             file=sys.stderr,
         )
+    check_keys(config)
     return RunFolder(name, workdir, config, sha256)
 
 
@@ -142,11 +143,7 @@ def open_runs(text: str, data: str = "") -> tuple[list[RunFolder], Dataset, Time
 
 def _add_defaults(config: ConfigDict, method: str) -> list[str]:
     """Adds keys of the method's base config that are missing; returns them."""
-    try:
-        base = importlib.import_module(f"{METHODS[method]}.configs.base").get_config()
-    except ModuleNotFoundError:
-        return []
-    known: dict[str, Any] = flatten(base.to_dict())
+    known = base_values(method)
     missing = sorted(known.keys() - flatten(config.to_dict()).keys())
     for key in missing:
         group, name = config, key

@@ -80,7 +80,10 @@ class Progress:
 
 def derive_key(seed: int, name: str) -> jax.Array:
     """The typed key for one named use ("init", "stage/supervised") of a run's seed."""
-    return jax.random.fold_in(jax.random.key(seed), zlib.crc32(name.encode()))
+    key = jax.random.key(seed)
+    if seed >> 32 > 0:  # JAX takes the lower 32 bits of a seed and drops the others without a word
+        key = jax.random.fold_in(key, seed >> 32)
+    return jax.random.fold_in(key, zlib.crc32(name.encode()))
 
 
 def step_key(key: jax.Array, step: jax.Array | int) -> jax.Array:
