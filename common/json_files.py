@@ -61,9 +61,12 @@ def parse_json(text: str, where: str, mend: str) -> dict[str, Any]:
         content = json.loads(text)
     except RecursionError:
         raise InputError(f"{where}: is nested too deep for this kind of file; {mend}") from None
-    except ValueError as error:  # also a number of more than 4,300 digits
+    except json.JSONDecodeError as error:
+        at = f"{where}, line {error.lineno}" if "\n" in text else where
+        raise InputError(f"{at}: is no JSON ({error.msg}, column {error.colno}); {mend}") from None
+    except ValueError as error:  # a number of more than 4,300 digits
         raise InputError(f"{where}: is no JSON ({error}); {mend}") from None
-    _check_depth(content, where, mend)
+    check_depth(content, where, mend)
     if not isinstance(content, dict):
         raise InputError(f"{where}: is {name_kind(content)}, not an object; {mend}")
     return content
@@ -98,17 +101,8 @@ def check_kind(value: Any, kinds: type | tuple[type, ...], where: str, mend: str
     raise InputError(f"{where}: is {name_kind(value)}, not {wanted}; {mend}")
 
 
-def name_kind(value: Any) -> str:
-    """ "a list", "null", "the text 'abc'": what a JSON value is, for an error."""
-    name = _NAMES.get(type(value), type(value).__name__)
-    if isinstance(value, str | int | float) and not isinstance(value, bool):
-        shown = repr(value) if not isinstance(value, int) or abs(value) < 10**20 else "long"
-        shown = shown if len(shown) <= _SHOWN else shown[:_SHOWN] + "..."
-        return f"{name.replace('a ', 'the ', 1)} {shown}"
-    return name
-
-
-def _check_depth(content: Any, where: str, mend: str) -> None:
+def check_depth(content: Any, where: str, mend: str) -> None:
+    """Raises InputError for a value that is nested deeper than `DEEPEST`."""
     level = [content] if isinstance(content, dict | list) else []
     for _ in range(DEEPEST):
         level = [
@@ -120,3 +114,13 @@ def _check_depth(content: Any, where: str, mend: str) -> None:
         if not level:
             return
     raise InputError(f"{where}: is nested deeper than {DEEPEST} levels; {mend}")
+
+
+def name_kind(value: Any) -> str:
+    """ "a list", "null", "the text 'abc'": what a JSON value is, for an error."""
+    name = _NAMES.get(type(value), type(value).__name__)
+    if isinstance(value, str | int | float) and not isinstance(value, bool):
+        shown = repr(value) if not isinstance(value, int) or abs(value) < 10**20 else "long"
+        shown = shown if len(shown) <= _SHOWN else shown[:_SHOWN] + "..."
+        return f"{name.replace('a ', 'the ', 1)} {shown}"
+    return name

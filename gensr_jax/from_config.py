@@ -13,6 +13,7 @@ from common.configs.reading import check_values, read_optimizer, read_stopping
 from common.data.dataset import Dataset
 from common.data.view import View
 from common.errors import InputError
+from common.npy_files import read_npy
 from common.training.optimizers import SCHEDULES
 from common.training.task import Task
 from gensr_jax.backbone import (
@@ -205,11 +206,8 @@ def read_collaborative(config: Any, dataset: Dataset, view: View) -> Collaborati
 
 def read_given_table(path: Path, n_items: int, width: int) -> np.ndarray:
     """An own CF table, float32 [I + 1, d] with zeros in row 0. Raises InputError."""
-    try:
-        table = np.load(path, allow_pickle=False)
-    except (OSError, ValueError) as fault:
-        raise InputError(f"config.cf.given = {path}: cannot be read ({fault})") from None
-    if table.shape != (n_items + 1, width) or not np.issubdtype(table.dtype, np.floating):
+    table = read_npy(path, "f", 2, "mend config.cf.given")
+    if table.shape != (n_items + 1, width):
         raise InputError(
             f"config.cf.given = {path}: is {table.dtype} {list(table.shape)}; "
             f"give float32 [{n_items + 1}, {width}] (items + 1, config.cf.width)"

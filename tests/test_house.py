@@ -19,7 +19,9 @@ MAY_IMPORT = {
     "common.training": {"common"},
     "common.ranking": {"common"},
     "common.nn": {"common.nn", "common.errors"},
-    "common.data": {"common.data", "common.errors"},
+    "common.data": {
+        "common.data", "common.errors", "common.json_files", "common.npy_files", "common.printable",
+    },
     "common": {"common"},
 }
 FORBIDDEN = {

@@ -28,13 +28,16 @@ from typing import Any
 import jax
 import orbax.checkpoint as ocp
 
-from common.errors import MEND, WriteError
+from common.errors import MEND, InputError, WriteError
+from common.json_files import check_depth, check_kind, read_json, take
 from common.training.optimizers import name_leaves
 from common.training.processes import is_first, meet
 from common.training.state import Progress, TrainState
 
 LATEST = 2  # one to go on from, and one for the day the first is damaged
 SIZES = "sizes.json"
+IDENTITY = "identity"  # of a fingerprint: name -> sha256
+_AGAIN = "train again"
 ASIDE = "cut_short"  # where damaged checkpoints go, beside the good ones
 
 
@@ -201,8 +204,10 @@ def check_sizes(path: Path) -> None:
     if not listing.exists():
         return  # killed between Orbax's rename and our listing: the readers below will tell
     try:
-        sizes = json.loads(listing.read_text())
-    except ValueError as error:
+        sizes = read_json(listing, _AGAIN)
+        for name, size in sizes.items():
+            check_kind(size, int, f"{SIZES}, key {name}", _AGAIN)
+    except InputError as error:
         raise CutShort(f"{SIZES} cannot be read") from error
     for name, size in sizes.items():
         file = path / name
@@ -217,7 +222,13 @@ def read_record(path: Path) -> tuple[Progress, dict[str, Any]]:
     try:
         with ocp.Checkpointer(ocp.JsonCheckpointHandler()) as reader:
             record = reader.restore(path.resolve() / "progress")
-        return Progress.from_json(record["progress"]), record["fingerprint"]
+        check_depth(record, "progress", _AGAIN)
+        fingerprint: dict[str, Any] = take(record, "fingerprint", dict, "progress", _AGAIN)
+        for name in take({IDENTITY: {}} | fingerprint, IDENTITY, dict, "progress", _AGAIN):
+            take(fingerprint, f"{IDENTITY}.{name}", str, "progress", _AGAIN)
+        return Progress.from_json(take(record, "progress", dict, "progress", _AGAIN)), fingerprint
+    except InputError as error:
+        raise CutShort(str(error).partition(";")[0]) from error
     except Exception as error:
         raise CutShort(f"progress: {_first_line(error)}") from error
 

@@ -14,6 +14,7 @@ from jax.sharding import Mesh
 
 from common.errors import InputError
 from common.training.checkpoints import (
+    IDENTITY,
     Checkpoints,
     CutShort,
     check_sizes,
@@ -32,7 +33,6 @@ from common.training.state import Progress, TrainState
 from common.training.step import init_params, place_key, prepare_constants
 from common.training.task import Constants, Identity, Params, Task
 
-IDENTITY = "identity"  # of a fingerprint
 _ROWS = 20  # differences shown in one message
 _FRESH = "delete the folder to start again, or use another --workdir"
 

@@ -10,6 +10,7 @@ import jax
 
 from common.errors import InputError
 from common.training.checkpoints import (
+    IDENTITY,
     CutShort,
     check_sizes,
     describe_saved,
@@ -18,7 +19,7 @@ from common.training.checkpoints import (
     read_params,
     read_record,
 )
-from common.training.restore import IDENTITY, check_fit, check_identities
+from common.training.restore import check_fit, check_identities
 from common.training.sharding import cut_rows
 from common.training.state import Progress
 from common.training.task import Params, Task
