@@ -21,6 +21,7 @@ from gensr_jax.backbone import (
     check_backbone,
     check_weights,
     choose_t5,
+    identify_backbone,
     place_backbone,
 )
 from gensr_jax.graph import build_graph
@@ -130,7 +131,9 @@ def open_task(config: Any, dataset: Dataset) -> Opened:
         read_collaborative(config, dataset, view), config.eval.retrieve,
     )._replace(identities=(identify(vocabulary),))  # fmt: skip
     if config.backbone:
+        backbone = identify_backbone(config.backbone)
         task = task._replace(
+            identities=(*task.identities, *filter(None, [backbone])),
             pretrained=partial(place_backbone, config.backbone, vocabulary),
             check_pretrained=partial(check_weights, config.backbone),
         )

@@ -25,6 +25,7 @@ from common.data.texts import (
     read_words,
 )
 from common.errors import InputError
+from common.json_files import read_text
 from common.training.task import Identity
 
 PAD, EOS, UNKNOWN = 0, 1, 2
@@ -108,13 +109,11 @@ def open_checkpoint_tokens(folder: Path) -> Vocabulary:
     library = import_tokenizers()
     file = folder / "tokenizer.json"
     try:
-        content = file.read_text(encoding="utf-8")
+        content = read_text(file, "give a checkpoint with a fast tokenizer (tokenizer.json)")
         tokenizer = library.Tokenizer.from_str(content)
-    except FileNotFoundError as error:
-        raise InputError(
-            f"{file}: missing; give a checkpoint with a fast tokenizer (tokenizer.json)"
-        ) from error
-    except Exception as error:  # the library raises nothing narrower
+    except (InputError, KeyboardInterrupt):
+        raise
+    except BaseException as error:  # the library raises nothing narrower, nor its panics
         raise InputError(f"{file}: is no tokenizer; copy it again") from error
     tokenizer.no_padding()
     tokenizer.no_truncation()
@@ -164,7 +163,7 @@ def make_vocabulary(kind: str, tokenizer: Any, where: str, first_word: int = 0) 
         raise InputError(f"{where}: Yes and No are the same token; use a tokenizer with both")
     return Vocabulary(
         kind=kind,
-        size=tokenizer.get_vocab_size(),
+        size=1 + max(tokenizer.get_vocab().values()),  # a file may leave ids out
         yes=answers[0],
         no=answers[1],
         first_word=first_word,

@@ -26,6 +26,8 @@ FREE_KEYS = (
     "train.log_every_steps",
     "train.checkpoint_every_steps",
 )
+# Paths whose content a checkpoint knows (`Task.identities`): it may have moved, but not come or gone.
+CONTENT_KEYS = ("backbone",)
 # Keys that a finished run may be evaluated with again, with other values.
 EVALUATION_KEYS = ("retriever", "eval.retrieve")
 
@@ -131,7 +133,9 @@ def check_workdir(
     differences = [
         f"config.{key} is {old.get(key, 'absent')!r} there and {new.get(key, 'absent')!r} here"
         for key in sorted(old.keys() | new.keys())
-        if key not in free and old.get(key) != new.get(key)
+        if key not in free
+        and old.get(key) != new.get(key)
+        and not (key in CONTENT_KEYS and old.get(key) and new.get(key))
     ]
     if dataset != dataset_sha256:
         differences.append(f"the dataset is {dataset[:12]} there and {dataset_sha256[:12]} here")

@@ -9,6 +9,8 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Literal
 
+import jax
+import jax.numpy as jnp
 import numpy as np
 from jax.sharding import Mesh
 
@@ -27,6 +29,7 @@ from common.training.checkpoints import (
     read_state,
 )
 from common.training.mesh import copy_batch
+from common.training.optimizers import name_leaves
 from common.training.processes import tell
 from common.training.sharding import Described, cut_rows, place_shapes
 from common.training.state import Progress, TrainState
@@ -66,6 +69,7 @@ def restore_newest(
                 saved = cut_rows(describe_saved(path, part), progress.rows)
                 check_fit(path, part, saved, cut_rows(expected, rows))
             state = read_state(path, shapes)
+            check_finite(path, state.params)
         except CutShort as error:
             broken.append((step, error))
             continue
@@ -119,6 +123,7 @@ def load_trained(
             saved = cut_rows(describe_saved(path, "params"), progress.rows)
             check_fit(path, "params", saved, cut_rows(describe_tree(shapes), task.rows))
             params = read_params(path, shapes)
+            check_finite(path, params)
         except CutShort as error:
             broken.append((step, error))
             continue
@@ -132,7 +137,9 @@ def load_params(path: Path, shapes: Any) -> Params:
     """The parameters of one checkpoint that must be there. Raises InputError."""
     try:
         check_sizes(path)
-        return read_params(path, shapes)
+        params = read_params(path, shapes)
+        check_finite(path, params)
+        return params
     except CutShort as error:
         raise InputError(f"{path}: cannot be read ({error}); {_FRESH}") from error
 
@@ -166,6 +173,24 @@ def check_fit(
         f"{path / part}: {len(differ)} of its arrays do not fit this model; "
         f"use the config it was made with, or {remedy}\n{table}"
     )
+
+
+def check_finite(path: Path, params: Params) -> None:
+    """Raises InputError naming the first parameter that has a NaN or an infinity.
+
+    Training stops before it saves such a number, so somebody has written it since.
+    """
+    for name, leaf in name_leaves(params):
+        if jnp.issubdtype(leaf.dtype, jnp.inexact) and not bool(_is_finite(leaf)):
+            raise InputError(
+                f"{path / 'params'}, parameter {name}: has numbers that are not finite; delete "
+                f"{path} to go on from an earlier one, or use another --workdir"
+            )
+
+
+@jax.jit
+def _is_finite(array: jax.Array) -> jax.Array:
+    return jnp.isfinite(array).all()
 
 
 def check_fingerprint(path: Path, saved: Mapping[str, Any], now: Mapping[str, Any]) -> None:
