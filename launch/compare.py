@@ -21,6 +21,7 @@ from typing import Any
 from absl import flags
 
 from common.errors import InputError
+from common.printable import printable
 from common.ranking.compare import RESAMPLES, Run, compare_methods, find_doubts
 from common.ranking.metrics import METRICS, metrics_from_ranks
 from common.ranking.ranks import read_ranks
@@ -75,7 +76,7 @@ def main(argv: Sequence[str]) -> int:
     )
     comparison["notes"] = [*find_doubts(comparison), *find_twins(configs)]
     text = format_comparison(comparison)
-    print(text)
+    print(printable(text))
     write_report(Path(values.out), comparison, text, values.picture)
     print(f"report: {Path(values.out) / 'compare.md'}", file=sys.stderr)
     return 0

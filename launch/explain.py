@@ -18,7 +18,7 @@ import jax
 
 from common.data.folder import load_dataset
 from common.data.timeline import build_timeline
-from common.errors import InputError
+from common.errors import InputError, writing
 from common.training.mesh import make_mesh
 from common.training.task import ranks_catalogue
 from launch.config import check_workdir
@@ -97,7 +97,8 @@ def explain_run(config: Any, workdir: Path, users: str) -> int:
         text = kind.tell(explanation)
         print(text)
         place = folder if case.task == "rec" else folder / case.task
-        place.mkdir(parents=True, exist_ok=True)
+        with writing(place):
+            place.mkdir(parents=True, exist_ok=True)
         path = place / name_file(user)
         content = json.dumps(explanation, indent=1, ensure_ascii=False, allow_nan=False)
         write_beside(path.with_name(path.name + ".json"), content + "\n")

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING
 from absl import flags
 
 from common.errors import InputError
+from common.printable import printable
 from launch.command import ending_on_sigterm, parse_flags, run_command
 
 if TYPE_CHECKING:
@@ -47,7 +48,7 @@ def main(argv: Sequence[str]) -> int:
     began = time.monotonic()
 
     def say(line: str) -> None:
-        print(f"[{time.monotonic() - began:6.1f} s] {line}", flush=True)
+        print(f"[{time.monotonic() - began:6.1f} s] {printable(line)}", flush=True)
 
     # Imported late: --help and bad flags need neither numpy nor pyarrow.
     from common.data.describe import describe_dataset, describe_split
@@ -62,7 +63,7 @@ def main(argv: Sequence[str]) -> int:
     report += [f"  {line}" for line in describe_dataset(manifest)]
     for split in settings.splits:
         report += [f"  {line}" for line in describe_split(load_dataset(out, split))]
-    print("\n".join([*report, f"  sha256        {manifest['sha256']}"]))
+    print(printable("\n".join([*report, f"  sha256        {manifest['sha256']}"])))
     say("done")
     return 0
 

@@ -15,7 +15,6 @@ copy that broke off. Constants are not saved: `Task.init` makes them again from 
 from __future__ import annotations
 
 import json
-import logging
 import os
 import re
 import shutil
@@ -31,6 +30,7 @@ import orbax.checkpoint as ocp
 from common.errors import MEND, InputError, WriteError
 from common.json_files import check_depth, check_kind, read_json, take
 from common.training.optimizers import name_leaves
+from common.training.orbax_noise import silence_orbax
 from common.training.processes import is_first, meet
 from common.training.state import Progress, TrainState
 
@@ -65,7 +65,7 @@ class Checkpoints:
     """
 
     def __init__(self, folder: Path) -> None:
-        logging.getLogger("absl").addFilter(_is_not_raised_too)
+        silence_orbax()
         self.folder = folder.resolve()  # Orbax's writing thread fails late on a relative path
         self._policy = _KeepLatestAndBest()
         self._barrier = _BarrierUnlessFailed()
@@ -306,8 +306,3 @@ def _reason(error: BaseException) -> str:
             return os.strerror(int(found[1]))
         link = link.__cause__ or link.__context__
     return _first_line(error)
-
-
-def _is_not_raised_too(record: logging.LogRecord) -> bool:
-    """Orbax writes the stack of an error to the log and raises it as well: once is enough."""
-    return not (record.exc_info and "orbax" in record.pathname)
