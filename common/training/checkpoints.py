@@ -31,6 +31,7 @@ from common.errors import MEND, InputError, WriteError
 from common.json_files import check_depth, check_kind, read_json, take
 from common.training.optimizers import name_leaves
 from common.training.orbax_noise import silence_orbax
+from common.training.plain_path import plain_path
 from common.training.processes import is_first, meet
 from common.training.state import Progress, TrainState
 
@@ -76,7 +77,7 @@ class Checkpoints:
             cleanup_tmp_directories=True,
             async_options=ocp.AsyncOptions(barrier_sync_fn=self._barrier),
         )
-        self._manager = ocp.CheckpointManager(self.folder, options=options)
+        self._manager = ocp.CheckpointManager(plain_path(self.folder), options=options)
 
     def __enter__(self) -> Checkpoints:
         return self
@@ -217,11 +218,15 @@ def check_sizes(path: Path) -> None:
             raise CutShort(f"{name} has {file.stat().st_size} of {size} bytes")
 
 
+def _plain(path: Path) -> Path:
+    return plain_path(path.resolve().parent) / path.name
+
+
 def read_record(path: Path) -> tuple[Progress, dict[str, Any]]:
     """The progress and the fingerprint of one checkpoint. Raises CutShort."""
     try:
         with ocp.Checkpointer(ocp.JsonCheckpointHandler()) as reader:
-            record = reader.restore(path.resolve() / "progress")
+            record = reader.restore(_plain(path) / "progress")
         check_depth(record, "progress", _AGAIN)
         fingerprint: dict[str, Any] = take(record, "fingerprint", dict, "progress", _AGAIN)
         for name in take({IDENTITY: {}} | fingerprint, IDENTITY, dict, "progress", _AGAIN):
@@ -238,12 +243,12 @@ def read_params(path: Path, shapes: Any) -> Any:
 
     Raises CutShort. Compare `describe_params` first: Orbax casts dtypes without a word.
     """
-    return _read(path.resolve() / "params", shapes)
+    return _read(_plain(path) / "params", shapes)
 
 
 def read_state(path: Path, shapes: TrainState) -> TrainState:
     """The training state of one checkpoint; as `read_params`."""
-    optimizer = _read(path.resolve() / "optimizer", _optimizer_part(shapes))
+    optimizer = _read(_plain(path) / "optimizer", _optimizer_part(shapes))
     params = read_params(path, shapes.params)
     return TrainState(optimizer["step"], params, optimizer["moments"], optimizer.get("start"))
 
@@ -255,7 +260,7 @@ def describe_saved(path: Path, part: str) -> dict[str, tuple[tuple[int, ...], st
     Raises CutShort.
     """
     try:
-        found = ocp.StandardCheckpointHandler().metadata(path.resolve() / part)
+        found = ocp.StandardCheckpointHandler().metadata(_plain(path) / part)
         return describe_tree(found.tree)
     except Exception as error:
         raise CutShort(f"{part}: {_first_line(error)}") from error

@@ -280,3 +280,15 @@ def test_seeds_beyond_32_bits_are_seeds_of_their_own():
         for seed in (0, 1, 2**32, 2**32 + 1, 2**40, 2**63 - 1)
     ]
     assert len(set(map(tuple, keys))) == len(keys)
+
+
+@pytest.mark.parametrize("name", ["a [1]", "a:b", "C:", "a*?", "50%", "a#b", "a b"])
+def test_a_folder_may_have_any_name(name, tmp_path, capfd):
+    folder = tmp_path / name / "checkpoints"
+    with Checkpoints(folder) as checkpoints:
+        for step in (10, 20):
+            checkpoints.save(make_state(step), make_progress(step, best=10), PRINT)
+    assert list_steps(folder) == [10, 20]
+    state, _ = restore(folder)
+    jax.tree.map(np.testing.assert_array_equal, state, make_state(20))
+    assert capfd.readouterr().err == ""
