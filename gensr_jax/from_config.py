@@ -11,6 +11,7 @@ import numpy as np
 
 from common.configs.reading import check_values, read_optimizer, read_stopping
 from common.data.dataset import Dataset
+from common.data.events import PARTS
 from common.data.view import View
 from common.errors import InputError
 from common.npy_files import read_npy
@@ -129,6 +130,7 @@ def open_task(config: Any, dataset: Dataset) -> Opened:
     task = make_task(
         model, loss, tune, view, texts,
         read_collaborative(config, dataset, view), config.eval.retrieve,
+        tasks=("rec", "search") if has_searches(dataset) else ("rec",),
     )._replace(identities=(identify(vocabulary),))  # fmt: skip
     if config.backbone:
         backbone = identify_backbone(config.backbone)
@@ -198,13 +200,18 @@ def read_collaborative(config: Any, dataset: Dataset, view: View) -> Collaborati
         metric=cf.metric,
     )
     return Collaborative(
-        stage=make_pretrain_stage(settings, view),
+        stage=make_pretrain_stage(settings, view, "both" if has_searches(dataset) else "rec"),
         init=partial(
             init_lightgcn, n_users=dataset.n_users, n_items=dataset.n_items, width=cf.width
         ),
         graph=build_graph(dataset, cf.layers),
         form=cf.table,
     )
+
+
+def has_searches(dataset: Dataset) -> bool:
+    """Whether there are searches to learn from or to be judged by; without, rec alone is served."""
+    return any(len(dataset.rows["search", part]) for part in PARTS)
 
 
 def read_given_table(path: Path, n_items: int, width: int) -> np.ndarray:

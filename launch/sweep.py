@@ -28,6 +28,7 @@ from common.data.loading import read_manifest
 from common.errors import InputError
 from launch.command import parse_flags, run_command
 from launch.config import check_workdir, take_config
+from launch.config_file import find_file, split_argument
 from launch.config_keys import check_keys
 
 PLAIN = "plain"
@@ -108,7 +109,8 @@ def _join_arg(word: str, arg: str) -> str:
     """Adds a config argument to --config=FILE[:arg]; other words stay."""
     if not arg or not word.lstrip("-").startswith("config="):
         return word
-    return f"{word}+{arg}" if ":" in word else f"{word}:{arg}"
+    file, given = split_argument(word.partition("=")[2], lambda text: find_file(text) is not None)
+    return f"--config={file}:{given}+{arg}" if given else f"--config={file}:{arg}"
 
 
 def is_finished(point: Point) -> bool:
