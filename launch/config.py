@@ -26,7 +26,7 @@ FREE_KEYS = (
     "train.log_every_steps",
     "train.checkpoint_every_steps",
 )
-# Paths whose content a checkpoint knows (`Task.identities`): it may have moved, but not come or gone.
+# Paths whose content a checkpoint knows (`Task.identities`): it may move, but not come or go.
 CONTENT_KEYS = ("backbone",)
 # Keys that a finished run may be evaluated with again, with other values.
 EVALUATION_KEYS = ("retriever", "eval.retrieve")

@@ -42,8 +42,7 @@ def load_config_file(argument: str) -> ConfigDict:
     config = _guard(name, path, make)
     if not isinstance(config, ConfigDict):
         raise InputError(
-            f"--config={name}: get_config returns {type(config).__name__}, not a ConfigDict; "
-            f"{_SEE}"
+            f"--config={name}: get_config returns {type(config).__name__}, not a ConfigDict; {_SEE}"
         )
     return config
 

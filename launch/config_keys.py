@@ -39,7 +39,8 @@ def check_keys(config: ConfigDict) -> None:
         what = "missing" if method is None else f"is {name_kind(method)}"
         raise InputError(f"config.method: {what}; set it in the config file to {_either()}")
     place = BASES.get(method, "").replace(".", "/") + ".py"
-    for key, default in {**base_values(method), **MACHINE}.items():
+    machine = {key: value for key, value in MACHINE.items() if key in values}  # old runs lack some
+    for key, default in {**base_values(method), **machine}.items():
         if key not in values:
             raise InputError(f"config.{key}: missing; add it to the config file, as in {place}")
         if not _is_like(default, values[key]):

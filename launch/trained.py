@@ -102,7 +102,7 @@ def open_folder(name: str, workdir: Path) -> RunFolder:
         config = ConfigDict(values)
     except (ValueError, AttributeError) as error:  # a key with a dot, or "__class__"
         raise InputError(f"{path}: is no configuration ({error}); use another run") from None
-    missing = _add_defaults(config, method)
+    missing = _add_defaults(config, method, path)
     if missing:
         print(
             f"warning: {path}: older than {', '.join(missing)}; default values are used",
@@ -141,8 +141,11 @@ def open_runs(text: str, data: str = "") -> tuple[list[RunFolder], Dataset, Time
     return runs, dataset, timeline
 
 
-def _add_defaults(config: ConfigDict, method: str) -> list[str]:
-    """Adds keys of the method's base config that are missing; returns them."""
+def _add_defaults(config: ConfigDict, method: str, path: Path) -> list[str]:
+    """Adds keys of the method's base config that are missing; returns them.
+
+    path: what an error names. Raises InputError where a group of keys is something else.
+    """
     known = base_values(method)
     missing = sorted(known.keys() - flatten(config.to_dict()).keys())
     for key in missing:
@@ -152,5 +155,9 @@ def _add_defaults(config: ConfigDict, method: str) -> list[str]:
             if head not in group:
                 group[head] = ConfigDict()
             group = group[head]
+            if not isinstance(group, ConfigDict):
+                raise InputError(f"{path}, key {key}: has no group to stand in; use another run")
+        if name in group:
+            raise InputError(f"{path}, key {key}: is a group of keys; use another run")
         group[name] = known[key]
     return missing

@@ -20,7 +20,11 @@ MAY_IMPORT = {
     "common.ranking": {"common"},
     "common.nn": {"common.nn", "common.errors"},
     "common.data": {
-        "common.data", "common.errors", "common.json_files", "common.npy_files", "common.printable",
+        "common.data",
+        "common.errors",
+        "common.json_files",
+        "common.npy_files",
+        "common.printable",
     },
     "common": {"common"},
 }

@@ -42,8 +42,8 @@ def check_manifest(where: str, manifest: Mapping[str, Any]) -> None:
             raise InputError(f"{where}, key {key}.{name}: is none of {', '.join(known)}; {_AGAIN}")
     order = manifest["history_order"]
     if order not in HISTORY_ORDERS:
-        known = " or ".join(HISTORY_ORDERS)
-        raise InputError(f"{where}, key history_order: is {order!r}, not {known}; {_AGAIN}")
+        either = " or ".join(HISTORY_ORDERS)
+        raise InputError(f"{where}, key history_order: is {order!r}, not {either}; {_AGAIN}")
 
 
 def _check_form(tree: Any, form: Any, where: str, key: str) -> None:

@@ -91,7 +91,8 @@ class Progress:
         for stage in stages:
             check_kind(stage, dict, "progress, key stages", _AGAIN)
         whole = cls(**{**saved, "stages": tuple(StageSummary(**stage) for stage in stages)})
-        for part in (whole, *whole.stages):
+        parts: tuple[Progress | StageSummary, ...] = (whole, *whole.stages)
+        for part in parts:
             for field_ in fields(part):
                 _check_field(field_.name, getattr(part, field_.name), str(field_.type))
         return whole

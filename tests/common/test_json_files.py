@@ -49,7 +49,7 @@ def test_files_that_cannot_be_read_are_one_line(tmp_path):
         read_json(tmp_path / "none.json", "copy it again")
     with pytest.raises(InputError, match=r"cannot be read \(Is a directory\)"):
         read_json(tmp_path, "copy it again")
-    with pytest.raises(InputError, match="cannot be read .embedded null byte."):
+    with pytest.raises(InputError, match=r"cannot be read .embedded null byte."):
         read_json(tmp_path / "a\0b", "copy it again")
     large = tmp_path / "large.json"
     with large.open("wb") as file:

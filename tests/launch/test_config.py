@@ -130,5 +130,5 @@ def test_a_workdir_of_another_run_is_refused_with_every_difference(tmp_path):
 
 def test_an_unreadable_workdir_is_refused(tmp_path):
     (tmp_path / "config.json").write_text("{")
-    with pytest.raises(InputError, match="config.json: is no JSON .*; use another --workdir"):
+    with pytest.raises(InputError, match=r"config\.json: is no JSON .*; use another --workdir"):
         claim_workdir(tmp_path, make_config(), "abc")

@@ -200,7 +200,7 @@ def test_sizes_name_the_file(folder):
     file.write_bytes(b"{}")
     with pytest.raises(CutShort, match=f"^progress/metadata has 2 of {size} bytes$"):
         check_sizes(folder / "40")
-    with pytest.raises(CutShort, match="^progress, key fingerprint: missing$"):
+    with pytest.raises(CutShort, match=r"^progress, key fingerprint: missing$"):
         read_record(folder / "40")
 
 
@@ -249,7 +249,7 @@ def test_a_record_of_another_form_counts_as_cut_short(folder, spoil, capsys):
     file = folder / "40" / "progress" / "metadata"
     file.write_text(json.dumps(spoil(json.loads(file.read_text()))))
     (folder / "40" / "sizes.json").unlink()
-    with pytest.raises(CutShort, match="^progress"):
+    with pytest.raises(CutShort, match=r"^progress"):
         read_record(folder / "40")
     assert restore(folder)[1].step == 30
     assert "going on from 30" in capsys.readouterr().err
@@ -270,7 +270,7 @@ def test_a_parameter_that_is_not_finite_is_named(folder, bad):
         checkpoints.save(state, make_progress(50, best=10), PRINT)
     with pytest.raises(InputError, match=r"checkpoints/50/params, parameter bias: has numbers"):
         restore(folder)
-    with pytest.raises(InputError, match="parameter bias: .*not finite; delete"):
+    with pytest.raises(InputError, match=r"parameter bias: .*not finite; delete"):
         load_params(folder / "50", describe(None).params)
 
 

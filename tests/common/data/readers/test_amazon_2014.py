@@ -251,7 +251,9 @@ def test_half_a_character_is_named(column: str, tmp_path: Path):
     else:
         value: Any = [["Beauty", half]] if column == "categories" else f"a {half}"
         _write(tmp_path, items=[ITEMS[1], {"asin": "A1", "categories": []} | {column: value}])
-    with pytest.raises(InputError, match=rf"row 2, column {column}: .*half of a character") as error:
+    with pytest.raises(
+        InputError, match=rf"row 2, column {column}: .*half of a character"
+    ) as error:
         read_amazon(tmp_path)
     str(error.value).encode()  # it can be printed
 
