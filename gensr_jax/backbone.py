@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
 import jax
 import numpy as np
 
+from common.data.hashing import file_sha256
 from common.errors import InputError
+from common.training.task import Identity
 from gensr_jax.t5 import SIZES, T5Config
-from gensr_jax.t5_weights import find_tensors, load_pretrained, read_config
+from gensr_jax.t5_weights import find_files, find_tensors, load_pretrained, read_config
 from gensr_jax.vocabulary import Vocabulary
 
 # `config.t5.size` where nothing but a checkpoint will do.
@@ -33,6 +37,23 @@ def check_weights(backbone: str) -> None:
     find_tensors(Path(backbone))
 
 
+def identify_backbone(backbone: str) -> Identity | None:
+    """What a checkpoint keeps of a backbone's content, wherever the folder is.
+
+    None where the weights are gone: they are read once, when a run begins.
+    Raises InputError for a folder whose files cannot be read.
+    """
+    folder = Path(backbone)
+    config, _ = read_config(folder)
+    try:
+        weights = [file_sha256(path) for path in find_files(folder)]
+    except (InputError, FileNotFoundError):
+        return None
+    text = json.dumps([asdict(config), weights], sort_keys=True)
+    sha256 = hashlib.sha256(text.encode()).hexdigest()
+    return Identity("backbone", sha256, "use the checkpoint folder that it was trained from")
+
+
 def choose_t5(
     backbone: str,
     size: str,
@@ -46,14 +67,15 @@ def choose_t5(
     """The sizes of the T5 and how it is computed.
 
     backbone: folder of a checkpoint, which then decides the sizes; "" = random weights of `size`
-    Raises InputError for a checkpoint that is no T5 v1.1, or has fewer tokens than its tokenizer.
+    Raises InputError for a checkpoint that is no T5 v1.1, or has no token for an id of its
+    tokenizer.
     """
     if backbone:
         config, _ = read_config(Path(backbone))
         if vocabulary.size > config.vocab_size:
             raise InputError(
-                f"{backbone}: the tokenizer has {vocabulary.size} tokens, the model "
-                f"{config.vocab_size}; use the tokenizer of that checkpoint"
+                f"{backbone}: the tokenizer has ids up to {vocabulary.size - 1}, the model "
+                f"{config.vocab_size} tokens; use the tokenizer of that checkpoint"
             )
     else:
         config = replace(SIZES[size], vocab_size=vocabulary.size)

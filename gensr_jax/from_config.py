@@ -11,8 +11,10 @@ import numpy as np
 
 from common.configs.reading import check_values, read_optimizer, read_stopping
 from common.data.dataset import Dataset
+from common.data.events import PARTS
 from common.data.view import View
 from common.errors import InputError
+from common.npy_files import read_npy
 from common.training.optimizers import SCHEDULES
 from common.training.task import Task
 from gensr_jax.backbone import (
@@ -20,6 +22,7 @@ from gensr_jax.backbone import (
     check_backbone,
     check_weights,
     choose_t5,
+    identify_backbone,
     place_backbone,
 )
 from gensr_jax.graph import build_graph
@@ -128,9 +131,12 @@ def open_task(config: Any, dataset: Dataset) -> Opened:
     task = make_task(
         model, loss, tune, view, texts,
         read_collaborative(config, dataset, view), config.eval.retrieve,
+        tasks=("rec", "search") if has_searches(dataset) else ("rec",),
     )._replace(identities=(identify(vocabulary),))  # fmt: skip
     if config.backbone:
+        backbone = identify_backbone(config.backbone)
         task = task._replace(
+            identities=(*task.identities, *filter(None, [backbone])),
             pretrained=partial(place_backbone, config.backbone, vocabulary),
             check_pretrained=partial(check_weights, config.backbone),
         )
@@ -195,7 +201,7 @@ def read_collaborative(config: Any, dataset: Dataset, view: View) -> Collaborati
         metric=cf.metric,
     )
     return Collaborative(
-        stage=make_pretrain_stage(settings, view),
+        stage=make_pretrain_stage(settings, view, "both" if has_searches(dataset) else "rec"),
         init=partial(
             init_lightgcn, n_users=dataset.n_users, n_items=dataset.n_items, width=cf.width
         ),
@@ -204,13 +210,15 @@ def read_collaborative(config: Any, dataset: Dataset, view: View) -> Collaborati
     )
 
 
+def has_searches(dataset: Dataset) -> bool:
+    """Whether there are searches to learn from or to be judged by; without, rec alone is served."""
+    return any(len(dataset.rows["search", part]) for part in PARTS)
+
+
 def read_given_table(path: Path, n_items: int, width: int) -> np.ndarray:
     """An own CF table, float32 [I + 1, d] with zeros in row 0. Raises InputError."""
-    try:
-        table = np.load(path, allow_pickle=False)
-    except (OSError, ValueError) as fault:
-        raise InputError(f"config.cf.given = {path}: cannot be read ({fault})") from None
-    if table.shape != (n_items + 1, width) or not np.issubdtype(table.dtype, np.floating):
+    table = read_npy(path, "f", 2, "mend config.cf.given")
+    if table.shape != (n_items + 1, width):
         raise InputError(
             f"config.cf.given = {path}: is {table.dtype} {list(table.shape)}; "
             f"give float32 [{n_items + 1}, {width}] (items + 1, config.cf.width)"

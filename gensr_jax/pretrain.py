@@ -27,14 +27,15 @@ class PretrainSettings:
     metric: str = "rec/full/NDCG@10"
 
 
-def make_pretrain_stage(settings: PretrainSettings, view: View) -> Stage:
+def make_pretrain_stage(settings: PretrainSettings, view: View, rows: str = "both") -> Stage:
     """The stage: BPR over the train rows of both tasks, judged by its own full ranking.
 
     view: of the run; the stage reads no histories, and takes every train row
+    rows: "both", or "rec" where there are no searches
     """
     own = dataclasses.replace(
         view,
-        task="both",
+        task=rows,
         rec_length=0,
         search_length=0,
         clicks=0,

@@ -19,6 +19,7 @@ from flax.traverse_util import flatten_dict, unflatten_dict
 from safetensors import SafetensorError, safe_open
 
 from common.errors import InputError
+from common.json_files import read_json
 from gensr_jax.t5 import T5, T5Config
 from gensr_jax.t5_layers import EPSILON
 
@@ -44,6 +45,8 @@ SIZE_KEYS = {
     "buckets": "relative_attention_num_buckets",
     "max_distance": "relative_attention_max_distance",
 }
+# Beyond these a file is damaged, and the memory would not do.
+LARGEST, MOST = 10_000_000, {"encoder_layers": 1000, "decoder_layers": 1000}
 TOKEN_KEYS = {"pad": "pad_token_id", "eos": "eos_token_id", "start": "decoder_start_token_id"}
 # The place of a sub-layer in its block, and its name.
 SUB_LAYERS = {
@@ -57,6 +60,7 @@ SHARED = "shared.weight"
 HEAD = "lm_head.weight"
 COPIES = ("encoder.embed_tokens.weight", "decoder.embed_tokens.weight")  # of the shared table
 NUMBERS = ("F64", "F32", "F16", "BF16")
+_AGAIN = "download the file again"
 LISTED = 20  # names of tensors in one message, of each kind
 
 
@@ -107,7 +111,15 @@ def find_tensors(
     Raises InputError as `load_pretrained`, save for copies that differ.
     """
     config, head_may_miss = read_config(folder)
-    stored = {tensor.name: tensor for file in _find_files(folder) for tensor in _list_tensors(file)}
+    stored: dict[str, StoredTensor] = {}
+    for file in find_files(folder):
+        for tensor in _list_tensors(file):
+            if (other := stored.get(tensor.name)) is not None:
+                raise InputError(
+                    f"{folder}: the tensor {tensor.name} is in {other.file.name} and in "
+                    f"{file.name}; download the checkpoint again"
+                )
+            stored[tensor.name] = tensor
     copies = [stored.pop(name) for name in COPIES if name in stored]
     if SHARED not in stored and copies:
         stored[SHARED] = copies[0]
@@ -124,13 +136,13 @@ def read_config(folder: Path) -> tuple[T5Config, bool]:
     Raises InputError for another architecture and for sizes that cannot be; the key is named.
     """
     path = folder / "config.json"
-    keys = _read_json(path)
+    keys = read_json(path, "name a folder with a T5 checkpoint, or download the file again")
     head_may_miss = keys.get(SCALED) is False
     if head_may_miss:
         keys[TIED] = False
     for key, (wanted, default) in REQUIRED.items():
         if (found := keys.get(key, default)) != wanted:
-            shown = json.dumps(found) if key in keys else f"missing ({json.dumps(default)})"
+            shown = _show(found) if key in keys else f"missing ({json.dumps(default)})"
             raise InputError(
                 f"{path}, {key}: is {shown}, not {json.dumps(wanted)}; "
                 "use a checkpoint of T5 v1.1 or Flan-T5"
@@ -151,12 +163,29 @@ def read_config(folder: Path) -> tuple[T5Config, bool]:
             fields[field] = keys.get(key)
             if type(fields[field]) is not int or fields[field] < lowest:
                 raise InputError(
-                    f"{path}, {key}: is {json.dumps(fields[field])}; "
+                    f"{path}, {key}: is {_show(fields[field])}; "
                     f"it has to be a whole number of at least {lowest}"
                 )
+            if fields[field] > MOST.get(field, LARGEST):
+                raise InputError(
+                    f"{path}, {key}: is {_show(fields[field])}; no T5 has more than "
+                    f"{MOST.get(field, LARGEST):,}"
+                )
+    for field, key in TOKEN_KEYS.items():
+        if fields[field] >= fields["vocab_size"]:
+            raise InputError(
+                f"{path}, {key}: is {fields[field]}; it has to be below vocab_size, "
+                f"{fields['vocab_size']}"
+            )
+    # The encoder halves the buckets for the two sides, and half of those have one distance each.
+    for key, least in (("buckets", 4), ("max_distance", fields["buckets"] // 2 + 1)):
+        if fields[key] < least:
+            raise InputError(
+                f"{path}, {SIZE_KEYS[key]}: is {fields[key]}; it has to be at least {least}"
+            )
     dropout = keys["dropout_rate"]
     if type(dropout) not in (int, float) or not 0 <= dropout < 1:
-        raise InputError(f"{path}, dropout_rate: is {json.dumps(dropout)}; it has to be in [0, 1)")
+        raise InputError(f"{path}, dropout_rate: is {_show(dropout)}; it has to be in [0, 1)")
     return T5Config(**fields, dropout=float(dropout)), head_may_miss
 
 
@@ -222,7 +251,8 @@ def _check_tensors(
         )
 
 
-def _find_files(folder: Path) -> list[Path]:
+def find_files(folder: Path) -> list[Path]:
+    """The safetensors files of a checkpoint, ascending by name. Raises InputError."""
     if (folder / SINGLE).exists():
         return [folder / SINGLE]
     if not (folder / INDEX).exists():
@@ -230,14 +260,14 @@ def _find_files(folder: Path) -> list[Path]:
             f"{folder}: has neither {SINGLE} nor {INDEX}; "
             "download the checkpoint's safetensors files into it"
         )
-    shards = _read_json(folder / INDEX).get("weight_map")
-    names = set(shards.values()) if isinstance(shards, dict) else set()
+    shards = read_json(folder / INDEX, _AGAIN).get("weight_map")
+    names = list(shards.values()) if isinstance(shards, dict) else []
     if not names or any(not isinstance(name, str) or Path(name).name != name for name in names):
         raise InputError(
             f"{folder / INDEX}, weight_map: does not name the shard of every tensor; "
             "download the file again"
         )
-    return [folder / name for name in sorted(names)]
+    return [folder / name for name in sorted(set(names))]
 
 
 def _list_tensors(file: Path) -> Iterator[StoredTensor]:
@@ -250,13 +280,7 @@ def _list_tensors(file: Path) -> Iterator[StoredTensor]:
         raise InputError(f"{file}: cannot be read ({error}); download the file again") from error
 
 
-def _read_json(path: Path) -> dict[str, Any]:
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise InputError(f"{path}: cannot be read; name a folder with a T5 checkpoint") from error
-    except ValueError as error:
-        raise InputError(f"{path}: is no JSON ({error}); download the file again") from error
-    if not isinstance(content, dict):
-        raise InputError(f"{path}: is no JSON object; download the file again")
-    return content
+def _show(value: Any) -> str:
+    """A JSON value, cut, for an error."""
+    text = json.dumps(value)
+    return text if len(text) <= 60 else text[:60] + "..."

@@ -79,17 +79,19 @@ def make_task(
     texts: Texts,
     collaborative: Collaborative,
     retrieved: int = 0,
+    tasks: tuple[str, ...] = ("rec", "search"),
 ) -> Task:
     """The task of one configuration on one dataset.
 
     view: of evaluation; the stage `tune` has the same for both tasks at once
     retrieved: items of the catalogue that LightGCN finds and the model ranks again; 0 = none, and
         there are none where LightGCN is not trained
+    tasks: what the data has; a log without searches is served by recommendation alone
     """
     retrievers = {}
     if retrieved and collaborative.stage is not None:
         found = Retriever("lightgcn", retrieve, retrieved)
-        retrievers = {"rec": found, "search": found}
+        retrievers = dict.fromkeys(tasks, found)
     module = GenSR(model)
     count, length = 1 + view.negatives, texts.prompt_tok.shape[1]
     optimizer = replace(
@@ -100,7 +102,7 @@ def make_task(
     stage = Stage(
         name="tune",
         loss=partial(_tune_loss, module, loss),
-        view=replace(view, task="both"),
+        view=replace(view, task="both") if len(tasks) > 1 else view,
         batch_size=tune.batch_size,
         epochs=tune.epochs,
         optimizer=optimizer,
@@ -116,7 +118,7 @@ def make_task(
     )
     return Task(
         name="gensr",
-        tasks=("rec", "search"),
+        tasks=tasks,
         view=view,
         init=partial(_init, module, loss, texts, collaborative),
         stages=(stage,) if collaborative.stage is None else (collaborative.stage, stage),

@@ -23,6 +23,7 @@ from common.data.texts import (
     read_words,
 )
 from common.errors import InputError
+from common.json_files import read_text
 from gensr_jax.unigram import train_unigram
 from gensr_jax.vocabulary import (
     ANSWERS,
@@ -77,13 +78,11 @@ def open_checkpoint_tokens(folder: Path) -> Vocabulary:
     library = import_tokenizers()
     file = folder / "tokenizer.json"
     try:
-        content = file.read_text(encoding="utf-8")
+        content = read_text(file, "give a checkpoint with a fast tokenizer (tokenizer.json)")
         tokenizer = library.Tokenizer.from_str(content)
-    except FileNotFoundError as error:
-        raise InputError(
-            f"{file}: missing; give a checkpoint with a fast tokenizer (tokenizer.json)"
-        ) from error
-    except Exception as error:  # the library raises nothing narrower
+    except (InputError, KeyboardInterrupt):
+        raise
+    except BaseException as error:  # the library raises nothing narrower, nor its panics
         raise InputError(f"{file}: is no tokenizer; copy it again") from error
     tokenizer.no_padding()
     tokenizer.no_truncation()

@@ -66,7 +66,7 @@ def make_vocabulary(kind: str, tokenizer: Any, where: str, first_word: int = 0) 
         raise InputError(f"{where}: Yes and No are the same token; use a tokenizer with both")
     return Vocabulary(
         kind=kind,
-        size=tokenizer.get_vocab_size(),
+        size=1 + max(tokenizer.get_vocab().values()),  # a file may leave ids out
         yes=answers[0],
         no=answers[1],
         first_word=first_word,

@@ -21,6 +21,7 @@ from pathlib import Path
 from absl import flags
 
 from common.errors import InputError
+from common.printable import printable
 from launch.command import parse_flags, run_command
 
 
@@ -43,7 +44,7 @@ def main(argv: Sequence[str]) -> int:
     for split in splits:
         # Loaded as it is: a fault that stops a training run is what the report is about.
         report = audit_dataset(load_dataset(folder, split, verify=False))
-        print(format_report(report))
+        print(printable(format_report(report)))
         clean &= not report.faults
     return 0 if clean else 1
 

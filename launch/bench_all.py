@@ -22,6 +22,7 @@ from typing import Any
 
 from absl import flags
 
+from common.json_files import read_json
 from launch.bench_steps import check_out, define_counts
 from launch.command import parse_flags
 from launch.files import write_beside
@@ -72,7 +73,7 @@ def run_subject(subject: str, words: Sequence[str]) -> dict[str, Any]:
             "seconds": time.perf_counter() - start,
         }
         if done.returncode == 0:
-            return result | {"report": json.loads(file.read_text())}
+            return result | {"report": read_json(file, "run that subject alone")}
     last = done.stderr.strip().rpartition("\n")[2] or "no message"
     print(done.stderr, file=sys.stderr, end="", flush=True)
     return result | {"error": f"exit code {done.returncode}: {last.removeprefix('error: ')}"}

@@ -21,6 +21,7 @@ from typing import Any
 from absl import flags
 
 from common.errors import InputError
+from common.printable import printable
 from common.ranking.alarms import repeat_alarms, tell_few
 from common.ranking.comparable import Run
 from common.ranking.compare import RESAMPLES, compare_methods, find_doubts
@@ -49,7 +50,7 @@ def main(argv: Sequence[str]) -> int:
     flags.DEFINE_string("protocol", "full", "as in results.json", flag_values=values)
     flags.DEFINE_list("metrics", ["NDCG@10", "HR@10"], "metrics to compare", flag_values=values)
     flags.DEFINE_integer("resamples", RESAMPLES, "bootstrap samples", 100, flag_values=values)
-    flags.DEFINE_integer("seed", 0, "seed of the resampling", flag_values=values)
+    flags.DEFINE_integer("seed", 0, "seed of the resampling", 0, flag_values=values)
     flags.DEFINE_bool("picture", True, "draw compare.png", flag_values=values)
     parse_flags(values, argv, __doc__)
     if not values.run:
@@ -89,7 +90,7 @@ def main(argv: Sequence[str]) -> int:
         *find_twins(configs),
     ]
     text = format_comparison(comparison)
-    print(text)
+    print(printable(text))
     write_report(Path(values.out), comparison, text, values.picture)
     print(f"report: {Path(values.out) / 'compare.md'}", file=sys.stderr)
     return 0

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import difflib
-import importlib.util
 import json
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any, NamedTuple
 
 from ml_collections import ConfigDict
 
 from common.errors import InputError
+from launch.config_file import load_config_file
 
 # Keys of every run, whatever its method: see `common.training.mesh.read_mesh`,
 # `common.training.settings.TrainSettings` and `common.training.resident.choose_columns`.
@@ -24,27 +23,16 @@ FREE_KEYS = (
     "train.log_every_steps",
     "train.checkpoint_every_steps",
 )
+# Paths whose content a checkpoint knows (`Task.identities`): it may move, but not come or go.
+CONTENT_KEYS = ("backbone",)
 
 
 def load_config(argument: str) -> ConfigDict:
     """Reads `FILE[:arg]`: calls the file's `get_config(arg)`.
 
-    Raises InputError when there is no such file or it has no `get_config`.
+    Raises InputError as `launch.config_file.load_config_file`.
     """
-    name, _, arg = argument.partition(":")
-    path = Path(name)
-    if not path.is_file():
-        near = difflib.get_close_matches(name, [str(p) for p in Path().glob("*/configs/*.py")], 1)
-        hint = f"did you mean {near[0]}?" if near else "see lcr_jax/configs/"
-        raise InputError(f"--config={name}: no such file; {hint}")
-    spec = importlib.util.spec_from_file_location("config_file", path)
-    if spec is None or spec.loader is None:
-        raise InputError(f"--config={name}: not a Python file; see lcr_jax/configs/")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    if not hasattr(module, "get_config"):
-        raise InputError(f"--config={name}: has no function get_config(arg); see lcr_jax/configs/")
-    config: ConfigDict = module.get_config(arg)
+    config = load_config_file(argument)
     for key, value in MACHINE.items():
         if key not in config:
             config[key] = value

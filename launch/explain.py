@@ -19,10 +19,11 @@ import jax
 from common.data.fingerprint import describe_data
 from common.data.folder import load_dataset
 from common.data.timeline import build_timeline
-from common.errors import InputError
+from common.errors import InputError, writing
 from common.ranking.seen import choose_filter
 from common.training.mesh import make_mesh
 from common.training.task import ranks_catalogue
+from launch.config_keys import check_keys
 from launch.explain_cases import Case, Explanation, choose_case, find_case
 from launch.explain_evidence import explain_evidence
 from launch.explain_filter import explain_filter
@@ -61,6 +62,7 @@ def explain_run(config: Any, workdir: Path, users: str) -> int:
     matplotlib, after the texts are written.
     """
     use_compilation_cache()
+    check_keys(config)
     if not config.data.path:
         raise InputError("config.data.path: missing; give a folder made by launch.prepare")
     if not (workdir / "config.json").exists():
@@ -98,7 +100,8 @@ def explain_run(config: Any, workdir: Path, users: str) -> int:
         text = kind.tell(explanation)
         print(text)
         place = folder if case.task == "rec" else folder / case.task
-        place.mkdir(parents=True, exist_ok=True)
+        with writing(place):
+            place.mkdir(parents=True, exist_ok=True)
         path = place / name_file(user)
         content = json.dumps(explanation, indent=1, ensure_ascii=False, allow_nan=False)
         write_beside(path.with_name(path.name + ".json"), content + "\n")

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from common.printable import printable
 from launch.explain_text import (
     WIDTH,
     list_recommended,
@@ -20,7 +21,7 @@ _CELL = 5
 
 def format_filter(explanation: Mapping[str, Any]) -> str:
     """What each candidate took from the history, what is recommended; from the JSON alone."""
-    return "\n".join(line.rstrip() for line in _lines(explanation)) + "\n"
+    return printable("\n".join(line.rstrip() for line in _lines(explanation)) + "\n")
 
 
 def label_candidates(explanation: Mapping[str, Any]) -> list[str]:

@@ -5,17 +5,19 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from common.printable import printable
+
 WIDTH = 100
 
 
 def format_explanation(explanation: Mapping[str, Any]) -> str:
     """What the model read, what it relied on, what it recommends; from the JSON content alone."""
-    return "\n".join(line.rstrip() for line in _lines(explanation)) + "\n"
+    return printable("\n".join(line.rstrip() for line in _lines(explanation)) + "\n")
 
 
 def shorten(text: str, width: int) -> str:
-    """The text in at most `width` characters."""
-    text = " ".join(text.split())
+    """The text in at most `width` characters, safe to print."""
+    text = printable(" ".join(text.split()), keep="")
     return text if len(text) <= width else text[: width - 1].rstrip() + "…"
 
 
@@ -38,7 +40,7 @@ def say_target(explanation: Mapping[str, Any], width: int) -> str:
 def say_who(explanation: Mapping[str, Any]) -> str:
     """The user, the data and the method."""
     return (
-        f"user {explanation['user']} (#{explanation['user_number']})  "
+        f"user {printable(explanation['user'], keep='')} (#{explanation['user_number']})  "
         f"{explanation['dataset']['name']}, {explanation['split']}, part {explanation['part']}  "
         f"method {explanation['method']}"
     )

@@ -19,7 +19,8 @@ from typing import TYPE_CHECKING
 from absl import flags
 
 from common.errors import InputError
-from launch.command import parse_flags, run_command
+from common.printable import printable
+from launch.command import ending_on_sigterm, parse_flags, run_command
 
 if TYPE_CHECKING:
     from common.data.folder import PrepareSettings
@@ -51,7 +52,7 @@ def main(argv: Sequence[str]) -> int:
     began = time.monotonic()
 
     def say(line: str) -> None:
-        print(f"[{time.monotonic() - began:6.1f} s] {line}", flush=True)
+        print(f"[{time.monotonic() - began:6.1f} s] {printable(line)}", flush=True)
 
     # Imported late: --help and bad flags need neither numpy nor pyarrow.
     from common.data.describe import describe_dataset, describe_split
@@ -64,13 +65,14 @@ def main(argv: Sequence[str]) -> int:
         from common.data.readers.truth_tables import add_truth
 
         source = add_truth(source, Path(values.truth), say=say)
-    manifest = write_dataset(out, source, settings, say=say)
+    with ending_on_sigterm():
+        manifest = write_dataset(out, source, settings, say=say)
     say("reading it back")
     report = [f"dataset {manifest['name']} in {out}"]
     report += [f"  {line}" for line in describe_dataset(manifest)]
     for split in settings.splits:
         report += [f"  {line}" for line in describe_split(load_dataset(out, split))]
-    print("\n".join([*report, f"  sha256        {manifest['sha256']}"]))
+    print(printable("\n".join([*report, f"  sha256        {manifest['sha256']}"])))
     say("done")
     return 0
 
@@ -149,6 +151,8 @@ def _check_flags(values: flags.FlagValues) -> None:
         raise InputError("--raw: missing; give the folder of the raw files")
     if values.seed < 0:
         raise InputError(f"--seed={values.seed}: is negative; use 0 or more")
+    if values.seed >= 2**63:
+        raise InputError(f"--seed={values.seed}: is too large; use one below 2^63")
     if values.t1 is not None and "global_time" not in values.splits:
         raise InputError("--t1: is for the split global_time only; add it to --splits")
 

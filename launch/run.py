@@ -21,6 +21,7 @@ from common.data.folder import load_dataset
 from common.data.sequences import sequence_source
 from common.data.timeline import Timeline, build_timeline
 from common.errors import InputError, writing
+from common.printable import printable
 from common.ranking.protocols import FULL, RETRIEVER, make_evaluator
 from common.ranking.ranks import write_ranks
 from common.ranking.report import find_problems, format_report
@@ -28,6 +29,7 @@ from common.ranking.results import build_results, write_results
 from common.ranking.rows import choose_rows
 from common.ranking.sanity import merge_ranks, rank_baselines
 from common.ranking.slices import slice_ranks
+from common.training.checkpoints import list_steps
 from common.training.loop import train
 from common.training.mesh import (
     check_batch_size,
@@ -47,6 +49,7 @@ from common.training.start import check_start
 from common.training.step import init_params, place_key
 from common.training.task import Constants, Params, Stage, Task
 from launch.config import describe_evaluation
+from launch.config_keys import check_keys
 from launch.evaluate_on import open_other, tell_data
 from launch.evidence import weigh_evidence
 from launch.methods import build_task, take_batch
@@ -73,6 +76,7 @@ def run_method(
     """
     started = time.time()
     use_compilation_cache()
+    check_keys(config)
     if not config.data.path:
         raise InputError("config.data.path: missing; give a folder made by launch.prepare")
     dataset = load_dataset(Path(config.data.path), config.data.split)
@@ -139,10 +143,9 @@ def run_method(
             fingerprint=fingerprint,
         )
         if result.interrupted:
-            tell(
-                f"{result.interrupted}: saved at step {result.global_step}; "
-                "start the same command again to go on"
-            )
+            saved = result.global_step in list_steps(workdir / "checkpoints")
+            what = f"saved at step {result.global_step}" if saved else "nothing to save yet"
+            tell(f"{result.interrupted}: {what}; start the same command again to go on")
             return 128 + int(getattr(signal, result.interrupted))
         params, constants, trained_rate = (
             result.params,
@@ -170,8 +173,6 @@ def run_method(
         config, task, judged, judged_timeline, params, constants, workdir, trained_rate, started,
         mesh, origin,
     )  # fmt: skip
-    if is_first():
-        print(format_report(results))
     tell(f"results: {workdir / 'results.json'}")
     return 1 if strict and find_problems(results) else 0
 
@@ -189,8 +190,9 @@ def evaluate_method(
     mesh: Mesh,
     origin: Mapping[str, Any],
 ) -> dict[str, Any]:
-    """Ranks the test part under every protocol, beside the sanity baselines; writes both files.
+    """Ranks the test part under every protocol, beside the sanity baselines; prints and writes it.
 
+    Printed first: what took an hour is not lost with a folder that cannot be written.
     dataset: what is judged on; origin: see `build_results`
     """
     evaluation = make_evaluator(
@@ -236,6 +238,7 @@ def evaluate_method(
         origin=origin,
     )
     if is_first():
+        print(printable(format_report(results)), flush=True)
         with writing(workdir / "ranks.parquet"):
             write_ranks(workdir / "ranks.parquet", evaluation.ranks)
         with writing(workdir / "results.json"):
@@ -299,6 +302,10 @@ def use_compilation_cache() -> None:
     """
     if os.environ.get("JAX_COMPILATION_CACHE_DIR"):
         return  # the user's own choice
-    folder = Path.home() / ".cache" / "snr_jax" / f"jaxlib-{jaxlib.__version__}"
+    try:
+        home = Path.home()
+    except RuntimeError:  # no HOME, and a user id that has no name: a container, often
+        return
+    folder = home / ".cache" / "snr_jax" / f"jaxlib-{jaxlib.__version__}"
     jax.config.update("jax_compilation_cache_dir", str(folder))
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.5)

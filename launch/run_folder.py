@@ -5,7 +5,6 @@ config.json     {"config": every key, "dataset": what it was trained on}
 
 from __future__ import annotations
 
-import importlib
 import json
 import sys
 from collections.abc import Collection, Mapping
@@ -16,7 +15,9 @@ from ml_collections import ConfigDict
 
 from common.data.fingerprint import find_differences, read_parts, select_parts, sum_up
 from common.errors import InputError, writing
+from common.json_files import read_json, take
 from launch.config import (
+    CONTENT_KEYS,
     FREE_KEYS,
     MACHINE,
     as_json,
@@ -24,6 +25,7 @@ from launch.config import (
     flatten,
     is_evaluation_key,
 )
+from launch.config_keys import base_values, check_keys
 from launch.files import write_beside
 
 _THE_SAME = "use another --workdir, or the same settings to go on"
@@ -71,6 +73,7 @@ def check_workdir(
         if key not in FREE_KEYS
         and not (evaluates and is_evaluation_key(key))
         and old.get(key) != new.get(key)
+        and not (key in CONTENT_KEYS and old.get(key) and new.get(key))
     ]
     there, here = (select_parts(part["parts"], lists=lists) for part in (trained_on, data))
     other_data = find_differences(there, here)
@@ -87,14 +90,11 @@ def read_run(path: Path) -> tuple[dict[str, Any], dict[str, Any]]:
 
     Raises InputError where it cannot be read, or is older than the parts of a dataset.
     """
-    try:
-        saved = json.loads(path.read_text())
-        settings = dict(saved["config"])
-    except (OSError, ValueError, KeyError, TypeError) as fault:
-        raise InputError(f"{path}: not readable ({fault}); use another --workdir") from None
-    data = saved.get("dataset")
-    read_parts(data, str(path), "train again, with another --workdir")
-    return settings, data
+    mend = "use another --workdir"
+    saved = read_json(path, mend)
+    settings = take(saved, "config", dict, str(path), mend)
+    read_parts(saved.get("dataset"), str(path), "train again, with another --workdir")
+    return settings, take(saved, "dataset", dict, str(path), mend)
 
 
 def claim_workdir(
@@ -116,10 +116,10 @@ def claim_workdir(
 def was_judged(path: Path, config: ConfigDict, data: Mapping[str, Any]) -> bool:
     """Whether a results.json is of this dataset, its lists included, under these settings."""
     try:
-        results = json.loads(path.read_text(encoding="utf-8"))
-        told = (results.get("evaluated_on"), results.get("evaluation"))
-    except (OSError, ValueError, AttributeError):
+        results = read_json(path, "evaluate again")
+    except InputError:
         return False
+    told = (results.get("evaluated_on"), results.get("evaluation"))
     return told == (data, describe_evaluation(config))
 
 
@@ -132,28 +132,29 @@ def open_folder(name: str, workdir: Path) -> RunFolder:
     if not path.exists():
         raise InputError(f"{workdir}: is no run (no config.json); train it first")
     settings, data = read_run(path)
-    method = settings.get("method")
+    method = take(settings, "method", str, str(path), "use another run")
     if method not in METHODS:
         raise InputError(f"{path}, key method: {method!r} is unknown; use {', '.join(METHODS)}")
-    config = ConfigDict(MACHINE | settings)
-    missing = _add_defaults(config, method)
+    try:
+        config = ConfigDict(MACHINE | settings)
+    except (ValueError, AttributeError) as error:  # a key with a dot, or "__class__"
+        raise InputError(f"{path}: is no configuration ({error}); use another run") from None
+    missing = _add_defaults(config, method, path)
     if missing:
         print(
             f"warning: {path}: older than {', '.join(missing)}; default values are used",
             file=sys.stderr,
         )
+    check_keys(config)
     return RunFolder(name, workdir, config, data)
 
 
-def _add_defaults(config: ConfigDict, method: str) -> list[str]:
-    """Adds keys of the method's base config that are missing; returns them."""
-    from launch.methods import METHODS
+def _add_defaults(config: ConfigDict, method: str, path: Path) -> list[str]:
+    """Adds keys of the method's base config that are missing; returns them.
 
-    try:
-        base = importlib.import_module(f"{METHODS[method]}.configs.base").get_config()
-    except ModuleNotFoundError:
-        return []
-    known: dict[str, Any] = flatten(base.to_dict())
+    path: what an error names. Raises InputError where a group of keys is something else.
+    """
+    known = base_values(method)
     missing = sorted(known.keys() - flatten(config.to_dict()).keys())
     for key in missing:
         group, name = config, key
@@ -162,5 +163,9 @@ def _add_defaults(config: ConfigDict, method: str) -> list[str]:
             if head not in group:
                 group[head] = ConfigDict()
             group = group[head]
+            if not isinstance(group, ConfigDict):
+                raise InputError(f"{path}, key {key}: has no group to stand in; use another run")
+        if name in group:
+            raise InputError(f"{path}, key {key}: is a group of keys; use another run")
         group[name] = known[key]
     return missing

@@ -24,6 +24,7 @@ import numpy as np
 from absl import flags
 
 from common.errors import InputError
+from common.json_files import parse_json, read_json, read_json_lines
 from launch.command import parse_flags, run_command
 from launch.config import take_config
 from launch.files import write_beside
@@ -31,6 +32,7 @@ from launch.files import write_beside
 LOOK_SECONDS = 0.1  # between two looks at a run
 DELAY_SECONDS = 1.0  # at most, from a step's line to the kill: it may hit a save, too
 WARM_UP = 1 / 3  # of a run's steps, left out of the slope: compiling, first evaluation and save
+_MEND = "start again with another --workdir"
 CHANGING = ("speed", "wall_seconds")  # of results.json: of this machine on that day
 
 
@@ -48,7 +50,7 @@ def main(argv: Sequence[str]) -> int:
     flags.DEFINE_integer(
         "kill_every", 300, "steps between two kills, on average", lower_bound=1, flag_values=values
     )
-    flags.DEFINE_integer("seed", 0, "of the moments of the kills", flag_values=values)
+    flags.DEFINE_integer("seed", 0, "of the moments of the kills", 0, flag_values=values)
     if any(word.lstrip("-") in ("h", "help") for word in argv):
         parse_flags(values, argv, __doc__)
     _, rest = take_config(argv)  # a bad key is told before an hour has gone by
@@ -145,8 +147,8 @@ def read_step(workdir: Path) -> int:
             size = file.seek(0, 2)
             file.seek(max(0, size - 65536))
             lines = file.read().split(b"\n")[:-1]
-            return int(json.loads(lines[-1])["step"])
-    except (OSError, IndexError, ValueError):  # not there yet, or empty
+            return int(parse_json(lines[-1].decode(), "metrics.jsonl", _MEND)["step"])
+    except (OSError, IndexError, ValueError, InputError):  # not there yet, or empty
         return 0
 
 
@@ -190,7 +192,7 @@ def compare_runs(first: Path, second: Path) -> list[str]:
     ][:5]
     if len(logs[0]) != len(logs[1]):
         differences.append(f"metrics.jsonl: {len(logs[0])} lines and {len(logs[1])}")
-    results = [json.loads((workdir / "results.json").read_text()) for workdir in (first, second)]
+    results = [read_json(workdir / "results.json", _MEND) for workdir in (first, second)]
     keys = sorted({*results[0], *results[1]} - {*CHANGING})
     return differences + [
         f"results.json: {key}" for key in keys if results[0].get(key) != results[1].get(key)
@@ -199,8 +201,8 @@ def compare_runs(first: Path, second: Path) -> list[str]:
 
 def read_log(workdir: Path) -> list[dict[str, Any]]:
     """The lines of metrics.jsonl without their timing."""
-    lines = (workdir / "metrics.jsonl").read_text(encoding="utf-8").splitlines()
-    return [{k: v for k, v in json.loads(line).items() if k != "timing"} for line in lines]
+    lines = read_json_lines(workdir / "metrics.jsonl", _MEND)
+    return [{k: v for k, v in line.items() if k != "timing"} for line in lines]
 
 
 def describe(report: dict[str, Any]) -> str:

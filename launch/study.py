@@ -31,6 +31,7 @@ from pathlib import Path
 from absl import flags
 
 from common.errors import InputError
+from common.printable import printable
 from launch.command import parse_flags, run_command
 from launch.files import write_beside
 
@@ -73,12 +74,12 @@ def main(argv: Sequence[str]) -> int:
     module = importlib.import_module(f"launch.studies.{study}")
     results = {"study": study, **request.describe(), **module.measure(request)}
     table = f"# {study}\n\n{module.format_table(results)}"
+    print(printable(table), flush=True)
     out = Path(values.out)
     out.mkdir(parents=True, exist_ok=True)
     content = json.dumps(results, indent=1, allow_nan=False) + "\n"
     write_beside(out / f"{study}.json", content)
     write_beside(out / f"{study}.md", table)
-    print(table)
     module.draw(out / f"{study}.png", results)
     print(f"study: {out / study}.md, .json, .png", file=sys.stderr)
     return 0

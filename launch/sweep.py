@@ -29,6 +29,8 @@ from common.data.loading import check_split_name, read_manifest
 from common.errors import InputError
 from launch.command import parse_flags, run_command
 from launch.config import take_config
+from launch.config_file import find_file, split_argument
+from launch.config_keys import check_keys
 from launch.run_folder import check_workdir, was_judged
 
 PLAIN = "plain"
@@ -109,7 +111,8 @@ def _join_arg(word: str, arg: str) -> str:
     """Adds a config argument to --config=FILE[:arg]; other words stay."""
     if not arg or not word.lstrip("-").startswith("config="):
         return word
-    return f"{word}+{arg}" if ":" in word else f"{word}:{arg}"
+    file, given = split_argument(word.partition("=")[2], lambda text: find_file(text) is not None)
+    return f"--config={file}:{given}+{arg}" if given else f"--config={file}:{arg}"
 
 
 def is_finished(point: Point) -> bool:
@@ -120,6 +123,7 @@ def is_finished(point: Point) -> bool:
     holds another run.
     """
     config, _ = take_config(point.words)
+    check_keys(config)
     path = Path(config.data.path)
     manifest = read_manifest(path)
     check_split_name(path, manifest, config.data.split)

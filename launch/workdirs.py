@@ -16,7 +16,7 @@ def match_workdirs(place: str, where: str) -> list[Path]:
     Sorted, shorter names first, so that seed2 stands before seed10. Folders without results.json
     are left out with a warning on stderr. Raises InputError for a pattern without a finished run.
     """
-    if not glob.has_magic(place):
+    if not glob.has_magic(place) or Path(place).is_dir():  # "runs[1]" is a name, too
         return [Path(place)]
     matches = sorted((Path(match) for match in glob.glob(place)), key=lambda p: (len(str(p)), p))
     finished = [path for path in matches if (path / "results.json").is_file()]

@@ -20,7 +20,13 @@ MAY_IMPORT = {
     "common.training": {"common"},
     "common.ranking": {"common"},
     "common.nn": {"common.nn", "common.errors"},
-    "common.data": {"common.data", "common.errors"},
+    "common.data": {
+        "common.data",
+        "common.errors",
+        "common.json_files",
+        "common.npy_files",
+        "common.printable",
+    },
     "common": {"common"},
 }
 FORBIDDEN = {

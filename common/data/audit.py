@@ -123,7 +123,7 @@ def _read_unverified(dataset: Dataset, name: str) -> Lists:
     for file in sorted(dataset.path.glob(f"cand/{dataset.split}.*/{name}.npy")):
         kind = file.parent.name.removeprefix(f"{dataset.split}.")
         with contextlib.suppress(InputError):
-            lists[kind] = CandidateList(read_array(file), "")
+            lists[kind] = CandidateList(read_array(file, ndim=2), "")
     return lists
 
 

@@ -30,6 +30,7 @@ from common.data.audit_faults import EXAMPLES, Fault, Figure, Log, make_fault, p
 from common.data.events import PARTS, TASKS
 from common.data.timeline import Timeline, build_timeline, expand_ranges
 from common.errors import InputError
+from common.npy_files import read_npz
 
 ECHO = (
     "many targets were only clicked in a search before; where interactions are those clicks, "
@@ -241,12 +242,9 @@ def _cut_ranges(lengths: np.ndarray) -> Iterator[tuple[int, int]]:
 
 def _read_stored(file: Path, log: Log, n: int) -> tuple[np.ndarray, dict[str, np.ndarray]]:
     """Offsets and the row numbers per service of a stored history file."""
-    with np.load(file, allow_pickle=False) as stored:
-        missing = {"offsets", "rec_row", "search_row"} - set(stored.files)
-        if missing:
-            raise InputError(f"{file}: no array {', '.join(sorted(missing))}; export it again")
-        offsets = stored["offsets"].astype(np.int64)
-        events = {task: stored[f"{task}_row"].astype(np.int64) for task in TASKS}
+    arrays = read_npz(file, ("offsets", "rec_row", "search_row"), "export it again")
+    offsets = arrays["offsets"].astype(np.int64)
+    events = {task: arrays[f"{task}_row"].astype(np.int64) for task in TASKS}
     sizes = {len(row) for row in events.values()}
     fits = len(offsets) == n + 1 and offsets[0] == 0 and sizes == {int(offsets[-1])}
     if not fits or (np.diff(offsets) < 0).any():

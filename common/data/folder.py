@@ -12,6 +12,7 @@ It is written beside its place and renamed when it is complete, so a folder is w
 from __future__ import annotations
 
 import difflib
+import glob
 import json
 import os
 import shutil
@@ -119,6 +120,7 @@ def _written_beside(out: Path, overwrite: bool) -> Iterator[Path]:
     draft, old = (out.parent / f".{out.name}.{os.getpid()}.{end}" for end in ("new", "old"))
     try:
         try:
+            _clear_drafts(out)
             draft.mkdir(parents=True)
             yield draft
             if out.exists():
@@ -139,6 +141,24 @@ def _written_beside(out: Path, overwrite: bool) -> Iterator[Path]:
             for parent in made:
                 parent.rmdir()
         raise
+
+
+def _clear_drafts(out: Path) -> None:
+    """Removes what a killed command has left beside `out`; drafts of one that runs stay."""
+    for left in out.parent.glob(f".{glob.escape(out.name)}.*.new"):
+        number = left.name.split(".")[-2]
+        if number.isdecimal() and not _is_running(int(number)):
+            shutil.rmtree(left, ignore_errors=True)
+
+
+def _is_running(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except (ProcessLookupError, OverflowError):
+        return False
+    except OSError:  # another user's
+        return True
+    return True
 
 
 def _fill_folder(

@@ -30,6 +30,7 @@ from common.data.dataset import CandidateList
 from common.data.events import PARTS, TASKS, RecEvents, SearchEvents
 from common.data.hashing import array_sha256
 from common.errors import InputError
+from common.npy_files import read_npy
 
 RULES = {
     "uniform": "items drawn uniformly; none that the user ever took",
@@ -119,22 +120,16 @@ def read_lists(
     for kind, files in entry.items():
         if (stored := files.get(f"{task}_{part}")) is not None:
             path = folder / "cand" / f"{split}.{kind}" / f"{task}_{part}.npy"
-            items = read_array(path)
+            items = read_array(path, ndim=2)
             if array_sha256(items) != stored["sha256"]:
                 raise InputError(f"{path}: sha256 differs from dataset.json; prepare it again")
             lists[kind] = CandidateList(items, stored["sha256"])
     return lists
 
 
-def read_array(path: Path) -> np.ndarray:
-    """Reads a .npy file. Raises InputError where it is missing or damaged."""
-    try:
-        array: np.ndarray = np.load(path, allow_pickle=False)
-    except FileNotFoundError as error:
-        raise InputError(f"{path}: missing; prepare the dataset again") from error
-    except (ValueError, EOFError, OSError) as error:
-        raise InputError(f"{path}: cut short or no .npy file; prepare it again") from error
-    return array
+def read_array(path: Path, ndim: int) -> np.ndarray:
+    """Reads a .npy file of row numbers (one axis) or candidate lists (two). Raises InputError."""
+    return read_npy(path, "iu", ndim, "prepare the dataset again")
 
 
 def _queries(source: ListSource, rows: np.ndarray) -> np.ndarray:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import difflib
-import json
 from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
@@ -19,6 +18,7 @@ from common.data.dataset import CandidateList, Dataset
 from common.data.events import PARTS, TASKS, RecEvents, SearchEvents, make_searches
 from common.data.hashing import array_sha256
 from common.data.list_files import read_array, read_lists
+from common.data.manifest import check_manifest
 from common.data.schema import (
     TABLES,
     VERSION,
@@ -29,6 +29,7 @@ from common.data.schema import (
 )
 from common.data.vocabulary import LEVELS
 from common.errors import InputError
+from common.json_files import read_json
 
 MANIFEST = "dataset.json"
 
@@ -48,7 +49,7 @@ def load_dataset(
     check_split_name(path, manifest, split)
     tables = {name: _read_table(path, name) for name in TABLES}
     rows = {
-        (task, part): read_array(_split_file(path, split, task, part))
+        (task, part): read_array(_split_file(path, split, task, part), ndim=1)
         for task in TASKS
         for part in PARTS
     }
@@ -82,21 +83,15 @@ def read_manifest(path: Path) -> dict[str, Any]:
     file = path / MANIFEST
     if not file.is_file():
         raise InputError(f"{path}: is no dataset folder (no {MANIFEST}); give the one prepared")
-    try:
-        manifest = json.loads(file.read_text())
-        needed = {"schema", "name", "splits", "candidates", "tables", "sha256", "history_order"}
-        missing = sorted(needed - set(manifest))
-        version = manifest.get("schema")
-    except (ValueError, TypeError, AttributeError) as error:
-        raise InputError(f"{file}: is no manifest; prepare the dataset again") from error
+    manifest = read_json(file, "prepare the dataset again")
+    version = manifest.get("schema")
     if version != VERSION:
         raise InputError(
             f"{file}, key schema: is {version!r}, this program reads {VERSION}; make it anew: "
             f"{_tell_command(path, manifest)}"
         )
-    if missing:
-        raise InputError(f"{file}, key {missing[0]}: missing; prepare the dataset again")
-    return dict(manifest)
+    check_manifest(str(file), manifest)
+    return manifest
 
 
 def _tell_command(path: Path, manifest: Mapping[str, Any]) -> str:

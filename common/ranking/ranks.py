@@ -33,6 +33,7 @@ class RankTable(NamedTuple):
         return self.rank_high > self.rank_low
 
 
+_KINDS = {"row": pa.int64(), "user": pa.int32(), "rank_low": pa.int32(), "rank_high": pa.int32()}
 Ranks = Mapping[tuple[str, str], RankTable]  # (task, protocol) -> ranks
 
 
@@ -119,12 +120,27 @@ def write_ranks(path: str | Path, ranks: Ranks) -> None:
 
 
 def read_ranks(path: str | Path) -> dict[tuple[str, str], RankTable]:
-    """Reads `ranks.parquet`. Raises InputError for a missing column or a repeated row."""
-    table = pq.read_table(path)
+    """Reads `ranks.parquet`.
+
+    Raises InputError for a file that is cut short or no Parquet file, a column that is missing or
+    of another type, and a repeated row.
+    """
+    try:
+        table = pq.read_table(path)
+        table.validate(full=True)
+    except (pa.ArrowException, OSError) as error:
+        raise InputError(f"{path}: cut short or no Parquet file; evaluate again") from error
     missing = {"task", "protocol", *RankTable._fields} - set(table.column_names)
     if missing:
         raise InputError(f"{path}: no column {min(missing)}; write it with `write_ranks`")
-    names = [table[name].cast(pa.string()).to_pylist() for name in ("task", "protocol")]
+    kinds = {"task": pa.string(), "protocol": pa.string()} | _KINDS
+    try:
+        table = pa.table({name: table[name].cast(kind) for name, kind in kinds.items()})
+    except pa.ArrowException as error:
+        raise InputError(f"{path}: a column has another type ({error}); evaluate again") from error
+    if nulls := [name for name in kinds if table[name].null_count]:
+        raise InputError(f"{path}, column {nulls[0]}: has empty places; evaluate again")
+    names = [table[name].to_pylist() for name in ("task", "protocol")]
     keys = np.array([f"{task}/{protocol}" for task, protocol in zip(*names, strict=True)], "U")
     columns = [table[name].to_numpy() for name in RankTable._fields]
     ranks = {}
@@ -133,6 +149,8 @@ def read_ranks(path: str | Path) -> dict[tuple[str, str], RankTable]:
         ranked = RankTable(*(column[chosen] for column in columns))
         if (np.diff(ranked.row) <= 0).any():
             raise InputError(f"{path}, {key}: rows repeat or are unsorted; evaluate again")
+        if (ranked.rank_low < 1).any() or (ranked.rank_high < ranked.rank_low).any():
+            raise InputError(f"{path}, {key}: has ranks that cannot be; evaluate again")
         task, protocol = str(key).split("/", 1)
         ranks[task, protocol] = ranked
     return ranks

@@ -20,6 +20,7 @@ import numpy as np
 from common.data.dataset import Dataset
 from common.data.events import TASKS
 from common.errors import InputError
+from common.json_files import read_json
 from common.ranking.alarms import find_alarms
 from common.ranking.intervals import RESAMPLES, bca_intervals
 from common.ranking.metrics import METRICS, metrics_from_ranks
@@ -149,10 +150,7 @@ def write_results(path: str | Path, results: Mapping[str, Any]) -> None:
 
 def read_results(path: str | Path) -> dict[str, Any]:
     """Reads and validates a `results.json`. Raises InputError with file and key."""
-    try:
-        results = json.loads(Path(path).read_text(encoding="utf-8"))
-    except json.JSONDecodeError as error:
-        raise InputError(f"{path}, line {error.lineno}: {error.msg}; evaluate again") from error
+    results = read_json(Path(path), "evaluate again")
     validate_results(results, where=str(path))
     return results
 

@@ -15,7 +15,6 @@ copy that broke off. Constants are not saved: `Task.init` makes them again from 
 from __future__ import annotations
 
 import json
-import logging
 import os
 import re
 import shutil
@@ -28,13 +27,18 @@ from typing import Any
 import jax
 import orbax.checkpoint as ocp
 
-from common.errors import MEND, WriteError
+from common.errors import MEND, InputError, WriteError
+from common.json_files import check_depth, check_kind, read_json, take
 from common.training.optimizers import name_leaves
+from common.training.orbax_noise import silence_orbax
+from common.training.plain_path import plain_path
 from common.training.processes import is_first, meet
 from common.training.state import Progress, TrainState
 
 LATEST = 2  # one to go on from, and one for the day the first is damaged
 SIZES = "sizes.json"
+IDENTITY = "identity"  # of a fingerprint: name -> sha256
+_AGAIN = "train again"
 ASIDE = "cut_short"  # where damaged checkpoints go, beside the good ones
 
 
@@ -62,7 +66,7 @@ class Checkpoints:
     """
 
     def __init__(self, folder: Path) -> None:
-        logging.getLogger("absl").addFilter(_is_not_raised_too)
+        silence_orbax()
         self.folder = folder.resolve()  # Orbax's writing thread fails late on a relative path
         self._policy = _KeepLatestAndBest()
         self._barrier = _BarrierUnlessFailed()
@@ -73,7 +77,7 @@ class Checkpoints:
             cleanup_tmp_directories=True,
             async_options=ocp.AsyncOptions(barrier_sync_fn=self._barrier),
         )
-        self._manager = ocp.CheckpointManager(self.folder, options=options)
+        self._manager = ocp.CheckpointManager(plain_path(self.folder), options=options)
 
     def __enter__(self) -> Checkpoints:
         return self
@@ -201,8 +205,10 @@ def check_sizes(path: Path) -> None:
     if not listing.exists():
         return  # killed between Orbax's rename and our listing: the readers below will tell
     try:
-        sizes = json.loads(listing.read_text())
-    except ValueError as error:
+        sizes = read_json(listing, _AGAIN)
+        for name, size in sizes.items():
+            check_kind(size, int, f"{SIZES}, key {name}", _AGAIN)
+    except InputError as error:
         raise CutShort(f"{SIZES} cannot be read") from error
     for name, size in sizes.items():
         file = path / name
@@ -212,12 +218,22 @@ def check_sizes(path: Path) -> None:
             raise CutShort(f"{name} has {file.stat().st_size} of {size} bytes")
 
 
+def _plain(path: Path) -> Path:
+    return plain_path(path.resolve().parent) / path.name
+
+
 def read_record(path: Path) -> tuple[Progress, dict[str, Any]]:
     """The progress and the fingerprint of one checkpoint. Raises CutShort."""
     try:
         with ocp.Checkpointer(ocp.JsonCheckpointHandler()) as reader:
-            record = reader.restore(path.resolve() / "progress")
-        return Progress.from_json(record["progress"]), record["fingerprint"]
+            record = reader.restore(_plain(path) / "progress")
+        check_depth(record, "progress", _AGAIN)
+        fingerprint: dict[str, Any] = take(record, "fingerprint", dict, "progress", _AGAIN)
+        for name in take({IDENTITY: {}} | fingerprint, IDENTITY, dict, "progress", _AGAIN):
+            take(fingerprint, f"{IDENTITY}.{name}", str, "progress", _AGAIN)
+        return Progress.from_json(take(record, "progress", dict, "progress", _AGAIN)), fingerprint
+    except InputError as error:
+        raise CutShort(str(error).partition(";")[0]) from error
     except Exception as error:
         raise CutShort(f"progress: {_first_line(error)}") from error
 
@@ -227,12 +243,12 @@ def read_params(path: Path, shapes: Any) -> Any:
 
     Raises CutShort. Compare `describe_params` first: Orbax casts dtypes without a word.
     """
-    return _read(path.resolve() / "params", shapes)
+    return _read(_plain(path) / "params", shapes)
 
 
 def read_state(path: Path, shapes: TrainState) -> TrainState:
     """The training state of one checkpoint; as `read_params`."""
-    optimizer = _read(path.resolve() / "optimizer", _optimizer_part(shapes))
+    optimizer = _read(_plain(path) / "optimizer", _optimizer_part(shapes))
     params = read_params(path, shapes.params)
     return TrainState(optimizer["step"], params, optimizer["moments"], optimizer.get("start"))
 
@@ -244,7 +260,7 @@ def describe_saved(path: Path, part: str) -> dict[str, tuple[tuple[int, ...], st
     Raises CutShort.
     """
     try:
-        found = ocp.StandardCheckpointHandler().metadata(path.resolve() / part)
+        found = ocp.StandardCheckpointHandler().metadata(_plain(path) / part)
         return describe_tree(found.tree)
     except Exception as error:
         raise CutShort(f"{part}: {_first_line(error)}") from error
@@ -295,8 +311,3 @@ def _reason(error: BaseException) -> str:
             return os.strerror(int(found[1]))
         link = link.__cause__ or link.__context__
     return _first_line(error)
-
-
-def _is_not_raised_too(record: logging.LogRecord) -> bool:
-    """Orbax writes the stack of an error to the log and raises it as well: once is enough."""
-    return not (record.exc_info and "orbax" in record.pathname)

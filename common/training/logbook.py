@@ -22,10 +22,12 @@ from pathlib import Path
 from typing import Any, Literal
 
 from common.errors import writing
+from common.json_files import parse_json, read_text, take
 from common.training.board import Board, open_board
 from common.training.processes import is_first
 
 FILE = "metrics.jsonl"
+_MEND = "remove that line, or use another --workdir"
 
 
 class Logbook:
@@ -89,22 +91,31 @@ def cut_lines(path: Path, step: int, evaluated: bool) -> None:
     """Cuts what a run wrote after the checkpoint it goes on from, and a line cut short by a kill.
 
     evaluated: whether the "valid" line of `step` itself stays
+    Raises InputError naming the row of a line that is no record; only the last one may be cut.
     """
     if not path.exists():
         return
+    done = ("train", "valid") if evaluated else ("train",)
     kept = []
-    for text in path.read_text(encoding="utf-8").splitlines():
-        try:
-            line = json.loads(text)
-        except ValueError:
-            break
-        done = ("train", "valid") if evaluated else ("train",)
-        is_new = line["step"] > step or (line["step"] == step and line["kind"] not in done)
+    *lines, rest = read_text(path, _MEND).split("\n")
+    for row, text in enumerate([*lines, rest] if _is_whole(rest) else lines, 1):
+        where = f"{path}, row {row}"
+        line = parse_json(text, where, _MEND)
+        at, kind = take(line, "step", int, where, _MEND), take(line, "kind", str, where, _MEND)
+        is_new = at > step or (at == step and kind not in done)
         if not is_new:
             kept.append(text + "\n")
     beside = path.with_name(path.name + ".new")
     beside.write_text("".join(kept), encoding="utf-8")
     os.replace(beside, path)
+
+
+def _is_whole(text: str) -> bool:
+    """Whether the last line, which has no end, has all but that."""
+    try:
+        return isinstance(json.loads(text), dict)
+    except (ValueError, RecursionError):
+        return False
 
 
 def _finite(value: float) -> float | None:

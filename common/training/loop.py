@@ -101,6 +101,11 @@ def train(
         shapes = place_shapes(params, mesh)
 
         def describe(progress: Progress) -> TrainState:
+            if progress.stage >= len(task.stages):
+                raise InputError(
+                    f"{workdir}: is at stage {progress.stage_name}, number {progress.stage + 1} of "
+                    f"{len(task.stages)}; use another --workdir"
+                )
             stage = task.stages[progress.stage]
             updater = make_updater(stage, shapes, len(source_of(progress.stage)))
             return describe_state(shapes, updater, mesh, stage.keeps_start)

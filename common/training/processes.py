@@ -6,6 +6,8 @@ import sys
 
 import jax
 
+from common.printable import printable
+
 
 def is_first() -> bool:
     """Whether this process is the one that prints and writes."""
@@ -23,4 +25,4 @@ def meet(place: str) -> None:
 def tell(line: str) -> None:
     """Prints a line on stderr once, not once per process."""
     if is_first():
-        print(line, file=sys.stderr, flush=True)
+        print(printable(line), file=sys.stderr, flush=True)

@@ -9,12 +9,15 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Literal
 
+import jax
+import jax.numpy as jnp
 import numpy as np
 from jax.sharding import Mesh
 
 from common.data.fingerprint import AGAIN, check_parts
 from common.errors import InputError
 from common.training.checkpoints import (
+    IDENTITY,
     Checkpoints,
     CutShort,
     check_sizes,
@@ -27,13 +30,13 @@ from common.training.checkpoints import (
     read_state,
 )
 from common.training.mesh import copy_batch
+from common.training.optimizers import name_leaves
 from common.training.processes import tell
 from common.training.sharding import Described, cut_rows, place_shapes
 from common.training.state import Progress, TrainState
 from common.training.step import init_params, place_key, prepare_constants
 from common.training.task import Constants, Identity, Params, Task
 
-IDENTITY = "identity"  # of a fingerprint
 DATA = "data"  # of a fingerprint: the parts of the dataset that the run hangs on, if it names any
 _ROWS = 20  # differences shown in one message
 _FRESH = "delete the folder to start again, or use another --workdir"
@@ -68,6 +71,7 @@ def restore_newest(
                 saved = cut_rows(describe_saved(path, part), progress.rows)
                 check_fit(path, part, saved, cut_rows(expected, rows))
             state = read_state(path, shapes)
+            check_finite(path, state.params)
         except CutShort as error:
             broken.append((step, error))
             continue
@@ -124,6 +128,7 @@ def load_trained(
             saved = cut_rows(describe_saved(path, "params"), progress.rows)
             check_fit(path, "params", saved, cut_rows(describe_tree(shapes), task.rows))
             params = read_params(path, shapes)
+            check_finite(path, params)
         except CutShort as error:
             broken.append((step, error))
             continue
@@ -137,7 +142,9 @@ def load_params(path: Path, shapes: Any) -> Params:
     """The parameters of one checkpoint that must be there. Raises InputError."""
     try:
         check_sizes(path)
-        return read_params(path, shapes)
+        params = read_params(path, shapes)
+        check_finite(path, params)
+        return params
     except CutShort as error:
         raise InputError(f"{path}: cannot be read ({error}); {_FRESH}") from error
 
@@ -171,6 +178,24 @@ def check_fit(
         f"{path / part}: {len(differ)} of its arrays do not fit this model; "
         f"use the config it was made with, or {remedy}\n{table}"
     )
+
+
+def check_finite(path: Path, params: Params) -> None:
+    """Raises InputError naming the first parameter that has a NaN or an infinity.
+
+    Training stops before it saves such a number, so somebody has written it since.
+    """
+    for name, leaf in name_leaves(params):
+        if jnp.issubdtype(leaf.dtype, jnp.inexact) and not bool(_is_finite(leaf)):
+            raise InputError(
+                f"{path / 'params'}, parameter {name}: has numbers that are not finite; delete "
+                f"{path} to go on from an earlier one, or use another --workdir"
+            )
+
+
+@jax.jit
+def _is_finite(array: jax.Array) -> jax.Array:
+    return jnp.isfinite(array).all()
 
 
 def check_fingerprint(path: Path, saved: Mapping[str, Any], now: Mapping[str, Any]) -> None:

@@ -11,6 +11,7 @@ import jax
 from common.data.fingerprint import select_parts
 from common.errors import InputError
 from common.training.checkpoints import (
+    IDENTITY,
     CutShort,
     check_sizes,
     describe_saved,
@@ -19,7 +20,7 @@ from common.training.checkpoints import (
     read_params,
     read_record,
 )
-from common.training.restore import DATA, IDENTITY, check_data, check_fit, check_identities
+from common.training.restore import DATA, check_data, check_finite, check_fit, check_identities
 from common.training.sharding import cut_rows
 from common.training.state import Progress
 from common.training.task import Params, Task
@@ -90,9 +91,11 @@ def load_start(start: Start, shapes: Any, rows: Mapping[str, int]) -> Params:
     """
     _check_params(start, shapes, rows)
     try:
-        return read_params(start.path, shapes)
+        params = read_params(start.path, shapes)
     except CutShort as error:
         raise InputError(f"{start.path}: cannot be read ({error}); {_OTHER}") from error
+    check_finite(start.path, params)
+    return params
 
 
 def _check_params(start: Start, shapes: Any, rows: Mapping[str, int]) -> None:

@@ -3,12 +3,22 @@
 from __future__ import annotations
 
 import zlib
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, fields
 from typing import Any, NamedTuple
 
 import jax
 
+from common.errors import InputError
+from common.json_files import check_kind, take
 from common.training.task import Params
+
+_AGAIN = "train again"
+_NONE = type(None)
+# What a JSON value of a field's type is.
+_KINDS: dict[str, tuple[type, ...]] = {
+    "int": (int,), "float": (float,), "str": (str,), "bool": (bool,),
+    "int | None": (int, _NONE), "float | None": (float, _NONE),
+}  # fmt: skip
 
 
 class TrainState(NamedTuple):
@@ -73,14 +83,40 @@ class Progress:
 
     @classmethod
     def from_json(cls, saved: dict[str, Any]) -> Progress:
-        """The reverse of `to_json`."""
-        stages = tuple(StageSummary(**stage) for stage in saved["stages"])
-        return cls(**{**saved, "stages": stages})
+        """The reverse of `to_json`.
+
+        Raises InputError naming the key of a value that cannot be, TypeError for unknown keys.
+        """
+        stages: list[Any] = take(saved, "stages", list, "progress", _AGAIN)
+        for stage in stages:
+            check_kind(stage, dict, "progress, key stages", _AGAIN)
+        whole = cls(**{**saved, "stages": tuple(StageSummary(**stage) for stage in stages)})
+        parts: tuple[Progress | StageSummary, ...] = (whole, *whole.stages)
+        for part in parts:
+            for field_ in fields(part):
+                _check_field(field_.name, getattr(part, field_.name), str(field_.type))
+        return whole
+
+
+def _check_field(name: str, value: Any, kind: str) -> None:
+    """Raises InputError unless a field of `Progress` or `StageSummary` has its declared type."""
+    where = f"progress, key {name}"
+    if kind == "dict[str, int]":
+        check_kind(value, dict, where, _AGAIN)
+        for key, number in value.items():
+            check_kind(number, int, f"{where}.{key}", _AGAIN)
+    elif kind in _KINDS:
+        check_kind(value, _KINDS[kind], where, _AGAIN)
+    if kind == "int" and value < 0:
+        raise InputError(f"{where}: is {value}, below 0; {_AGAIN}")
 
 
 def derive_key(seed: int, name: str) -> jax.Array:
     """The typed key for one named use ("init", "stage/supervised") of a run's seed."""
-    return jax.random.fold_in(jax.random.key(seed), zlib.crc32(name.encode()))
+    key = jax.random.key(seed)
+    if seed >> 32 > 0:  # JAX takes the lower 32 bits of a seed and drops the others without a word
+        key = jax.random.fold_in(key, seed >> 32)
+    return jax.random.fold_in(key, zlib.crc32(name.encode()))
 
 
 def step_key(key: jax.Array, step: jax.Array | int) -> jax.Array:

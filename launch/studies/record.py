@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 
 from common.errors import InputError
+from common.json_files import check_kind, read_json_lines, take
 from common.training.logbook import FILE
+
+_MEND = "use another run"
 
 
 class Record(NamedTuple):
@@ -33,20 +35,21 @@ def read_record(workdir: Path, stage: str, kind: str) -> Record:
     Raises InputError where there is no logbook, or none that can be read.
     """
     path = workdir / FILE
-    try:
-        lines = [json.loads(text) for text in path.read_text(encoding="utf-8").splitlines()]
-        stages = [line["stage"] for line in lines]
-        before = lines[: stages.index(stage)] if stage in stages else []
-        start = max((line["step"] for line in before), default=0)
-        lines = [line for line in lines if (line["stage"], line["kind"]) == (stage, kind)]
-        names = {name for line in lines for name in line["values"]}
-        values = {
-            name: np.array([line["values"].get(name) for line in lines], np.float64)
-            for name in sorted(names)
-        }
-        step = np.array([line["step"] - start for line in lines], np.int64)
-    except FileNotFoundError:
-        raise InputError(f"{path}: missing; give the workdir of a trained run") from None
-    except (ValueError, KeyError, TypeError, OSError) as fault:
-        raise InputError(f"{path}: not readable ({fault}); use another run") from None
-    return Record(step, values)
+    if not path.exists():
+        raise InputError(f"{path}: missing; give the workdir of a trained run")
+    lines = list(read_json_lines(path, _MEND))
+    for row, line in enumerate(lines, 1):
+        for key, wanted in (("stage", str), ("kind", str), ("step", int), ("values", dict)):
+            take(line, key, wanted, f"{path}, row {row}", _MEND)
+        for name, value in line["values"].items():
+            check_kind(value, (float, type(None)), f"{path}, row {row}, key values.{name}", _MEND)
+    stages = [line["stage"] for line in lines]
+    before = lines[: stages.index(stage)] if stage in stages else []
+    start = max((line["step"] for line in before), default=0)
+    lines = [line for line in lines if (line["stage"], line["kind"]) == (stage, kind)]
+    names = {name for line in lines for name in line["values"]}
+    values = {
+        name: np.array([line["values"].get(name) for line in lines], np.float64)
+        for name in sorted(names)
+    }
+    return Record(np.array([line["step"] - start for line in lines], np.int64), values)

@@ -93,4 +93,5 @@ def test_released_init_is_nearly_zero(width, deviation):
 def test_scores_do_not_depend_on_other_candidates(case):
     params, mixed, _ = run("mca", case)
     alone, _ = SoftFilter(W, 2).apply(params, case[0][:, 1:2], *case[1:])
-    np.testing.assert_allclose(mixed[:, 1:2], alone, rtol=1e-6)
+    # One rounding of float32 near 1: sums of another shape may be added in another order.
+    np.testing.assert_allclose(mixed[:, 1:2], alone, rtol=1e-6, atol=2**-24)

@@ -224,7 +224,7 @@ def test_long_lists_of_tensors_are_cut(folder):
 
 
 def test_incomplete_folders(folder, tmp_path):
-    assert "config.json: cannot be read" in refusal(tmp_path / "nothing")
+    assert "config.json: missing; name a folder" in refusal(tmp_path / "nothing")
     (folder / "model.safetensors").write_bytes(b"\0" * 20)
     assert "model.safetensors: cannot be read" in refusal(folder)
     (folder / "model.safetensors").unlink()
@@ -232,7 +232,7 @@ def test_incomplete_folders(folder, tmp_path):
     (folder / "config.json").write_text("{")
     assert "is no JSON" in refusal(folder)
     (folder / "config.json").write_text("[]")
-    assert "is no JSON object" in refusal(folder)
+    assert "is a list, not an object" in refusal(folder)
 
 
 def test_loaded_parameters_are_those_that_init_makes(checkpoint):
@@ -240,3 +240,46 @@ def test_loaded_parameters_are_those_that_init_makes(checkpoint):
     ids = jnp.zeros((1, 1), jnp.int32)
     made = jax.eval_shape(lambda: T5(config).init(jax.random.key(0), ids, ids == 0, ids)["params"])
     assert jax.tree.structure(made) == jax.tree.structure(params)
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "message"),
+    [
+        ("relative_attention_num_buckets", 1, "is 1; it has to be at least 4"),
+        ("relative_attention_num_buckets", 3, "is 3; it has to be at least 4"),
+        ("relative_attention_max_distance", 16, "is 16; it has to be at least 17"),
+        ("decoder_start_token_id", 10**30, "no T5 has more than 10,000,000"),
+        ("decoder_start_token_id", 50, "is 50; it has to be below vocab_size, 50"),
+        ("eos_token_id", 50, "is 50; it has to be below vocab_size, 50"),
+        ("num_layers", 10**6, "is 1000000; no T5 has more than 1,000"),
+        ("d_model", 10**30, "no T5 has more than 10,000,000"),
+        ("d_model", True, "is true; it has to be a whole number"),
+        ("d_model", [1], "is [1]; it has to be a whole number"),
+        ("dropout_rate", "x" * 1000, "..."),
+    ],
+)
+def test_numbers_that_cannot_be_are_named(folder, key, value, message):
+    (folder / "config.json").write_text(json.dumps({**RECIPE.CONFIG, key: value}))
+    text = refusal(folder)
+    assert f"config.json, {key}: is " in text
+    assert message in text
+    assert len(text) < 400
+
+
+def test_a_tensor_in_two_shards_is_refused(folder, weights):
+    (folder / "model.safetensors").unlink()
+    names = sorted(weights)
+    parts = {"a.safetensors": names[:5], "b.safetensors": names[4:]}  # the fifth in both
+    for file, part in parts.items():
+        save_file({name: weights[name] for name in part}, folder / file)
+    weight_map = {name: file for file, part in parts.items() for name in part}
+    index = folder / "model.safetensors.index.json"
+    index.write_text(json.dumps({"weight_map": weight_map}))
+    assert f"the tensor {names[4]} is in a.safetensors and in b.safetensors" in refusal(folder)
+
+
+@pytest.mark.parametrize("shards", [{"a": ["x"]}, {"a": {}}, {"a": None}, ["a"], {}, None, 5])
+def test_an_index_of_another_form_is_named(folder, shards):
+    (folder / "model.safetensors").unlink()
+    (folder / "model.safetensors.index.json").write_text(json.dumps({"weight_map": shards}))
+    assert "model.safetensors.index.json, weight_map: does not name" in refusal(folder)

@@ -252,3 +252,27 @@ def test_lists_are_cut_and_padded():
     np.testing.assert_array_equal(pad_lists(lists, 4), [[5, 6, 7, 0], [0] * 4, [8, 0, 0, 0]])
     assert pad_lists(join_lists([[], []]), 3).tolist() == [[0] * 3] * 2
     assert pad_lists(join_lists([]), 3).shape == (0, 3)
+
+
+def test_the_size_is_of_the_largest_id_and_not_of_the_count(tmp_path):
+    """A tokenizer may leave ids out: what is looked up is an id."""
+    folder = make_checkpoint(tmp_path)
+    whole = open_checkpoint_tokens(folder)
+    assert whole.size == whole.tokenizer.get_vocab_size()
+    content = json.loads((folder / "tokenizer.json").read_text())
+    content["added_tokens"].append(
+        {"id": 500, "content": "<far>", "single_word": False, "lstrip": False, "rstrip": False,
+         "normalized": False, "special": True}
+    )  # fmt: skip
+    (folder / "tokenizer.json").write_text(json.dumps(content))
+    far = open_checkpoint_tokens(folder)
+    assert far.tokenizer.get_vocab_size() < 500
+    assert far.tokenizer.token_to_id("<far>") == far.size - 1
+
+
+@pytest.mark.parametrize("content", [b"[" * 100_000, b"\xff\xfe", b'{"model": {"type": "x"}}', b""])
+def test_a_damaged_tokenizer_is_one_line(content, tmp_path):
+    (tmp_path / "tokenizer.json").write_bytes(content)
+    with pytest.raises(InputError, match=r"tokenizer\.json") as error:
+        open_checkpoint_tokens(tmp_path)
+    assert "\n" not in str(error.value)

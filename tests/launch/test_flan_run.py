@@ -104,6 +104,23 @@ def test_train_resume_and_evaluate_again(data, flan, tmp_path, capsys, quick_jit
     assert read_results(workdir / "results.json")["tasks"] == first["tasks"]
 
 
+def test_a_backbone_may_move_but_not_change(data, flan, tmp_path, capsys, quick_jit):
+    workdir = tmp_path / "run"
+    assert start(data, workdir, flan) == 0
+    moved = flan.rename(tmp_path / "moved [1]: flan")
+    assert start(data, workdir, moved) == 0
+    assert start(data, workdir, moved, "--mode=evaluate") == 0
+    tensors = load_file(moved / "model.safetensors")
+    tensors["shared.weight"] = tensors["shared.weight"] + 1
+    save_file(tensors, moved / "model.safetensors")
+    capsys.readouterr()
+    assert start(data, workdir, moved) == 2
+    assert "its backbone is " in (line := only_line(capsys))
+    assert line.endswith("; use the checkpoint folder that it was trained from")
+    assert start(data, workdir, "", "--config.t5.size=mini") == 2
+    assert "config.backbone is " in only_line(capsys)
+
+
 @pytest.mark.parametrize(
     ("spoil", "message"),
     [

@@ -217,6 +217,8 @@ def _read_item(path: Path, row: int, record: dict[str, Any]) -> Metadata:
         if record.get(key) not in (None, "")
     }
     paths = _take(path, row, record, "categories", list)
+    for name in (name for p in paths if isinstance(p, list) for name in p):
+        _check_text(path, row, "categories", name)
     if not all(isinstance(p, list) and all(isinstance(name, str) for name in p) for p in paths):
         raise InputError(
             f"{path}, row {row}, column categories: is no list of lists of names; mend the line"
@@ -238,7 +240,20 @@ def _take(path: Path, row: int, record: dict[str, Any], key: str, kind: type) ->
         raise InputError(
             f"{path}, row {row}, column {key}: {str(value)[:40]!r} is no {kind.__name__}; mend it"
         )
+    _check_text(path, row, key, value)
     return value
+
+
+def _check_text(path: Path, row: int, key: str, value: Any) -> None:
+    """Half of a character outside the basic plane, as in "\\ud83d", is in no text of a table."""
+    try:
+        if isinstance(value, str):
+            value.encode()
+    except UnicodeEncodeError:
+        raise InputError(
+            f"{path}, row {row}, column {key}: {ascii(value)[:60]} has half of a character "
+            "(a lone surrogate); mend or remove it"
+        ) from None
 
 
 def _make_events(

@@ -12,6 +12,7 @@ from typing import Any
 from common.data.hashing import file_sha256
 from common.errors import InputError
 
+LONGEST_LINE = 1 << 24  # bytes; a review has some thousands, and a gzip file may unpack to anything
 _POINTER = b"version https://git-lfs"
 
 
@@ -31,13 +32,19 @@ def check_source_file(path: Path) -> None:
 def read_lines(path: Path) -> Iterator[tuple[int, str]]:
     """Yields (row, line) from row 1, without line ends; reads gzip if the name ends in .gz.
 
-    Raises InputError for a file that is missing, an LFS pointer, no gzip, cut short or not UTF-8.
+    Raises InputError for a file that is missing, an LFS pointer, no gzip, cut short or not UTF-8,
+    and for a line of more than `LONGEST_LINE` bytes.
     """
     check_source_file(path)
     row = 0
     try:
         with gzip.open(path) if path.suffix == ".gz" else path.open("rb") as file:
-            for row, line in enumerate(file, 1):
+            for row, line in enumerate(iter(lambda: file.readline(LONGEST_LINE + 1), b""), 1):
+                if len(line) > LONGEST_LINE:
+                    raise InputError(
+                        f"{path}, row {row}: is longer than {LONGEST_LINE:,} bytes; shorten or "
+                        "remove it"
+                    )
                 yield row, line.rstrip(b"\r\n").decode("utf-8")
     except UnicodeDecodeError as error:
         raise InputError(f"{path}, row {row}: is not UTF-8; convert the file") from error

@@ -18,9 +18,14 @@ from common.training.checkpoints import (
     read_record,
 )
 from common.training.mesh import make_mesh
-from common.training.restore import check_fingerprint, load_trained, restore_newest
+from common.training.restore import (
+    check_fingerprint,
+    load_params,
+    load_trained,
+    restore_newest,
+)
 from common.training.sharding import place_shapes
-from common.training.state import Progress, StageSummary, TrainState
+from common.training.state import Progress, StageSummary, TrainState, derive_key
 
 PRINT = {"config": {"width": 4}, "dataset": "abc"}
 
@@ -209,7 +214,7 @@ def test_sizes_name_the_file(folder):
     file.write_bytes(b"{}")
     with pytest.raises(CutShort, match=f"^progress/metadata has 2 of {size} bytes$"):
         check_sizes(folder / "40")
-    with pytest.raises(CutShort, match=r"^progress: "):
+    with pytest.raises(CutShort, match=r"^progress, key fingerprint: missing$"):
         read_record(folder / "40")
 
 
@@ -231,3 +236,73 @@ def test_load_trained_takes_best_or_latest(tiny, tmp_path, capsys):
     assert "18: cut short (params/_METADATA is missing); using 12" in capsys.readouterr().err
     with pytest.raises(InputError, match="no checkpoint; train first"):
         load_trained(task, batch, tmp_path / "nowhere", 3, mesh)
+
+
+SPOILT_RECORDS = {
+    "fingerprint null": lambda r: r | {"fingerprint": None},
+    "fingerprint a list": lambda r: r | {"fingerprint": []},
+    "identity null": lambda r: r | {"fingerprint": PRINT | {"identity": None}},
+    "identity of numbers": lambda r: r | {"fingerprint": PRINT | {"identity": {"words": 5}}},
+    "no fingerprint": lambda r: {"progress": r["progress"]},
+    "a list": lambda r: [],
+    "progress null": lambda r: r | {"progress": None},
+    "rows null": lambda r: r | {"progress": r["progress"] | {"rows": None}},
+    "rows of texts": lambda r: r | {"progress": r["progress"] | {"rows": {"a": "b"}}},
+    "stages null": lambda r: r | {"progress": r["progress"] | {"stages": None}},
+    "stages of numbers": lambda r: r | {"progress": r["progress"] | {"stages": [5]}},
+    "a step below 0": lambda r: r | {"progress": r["progress"] | {"step": -1}},
+    "a step that is a text": lambda r: r | {"progress": r["progress"] | {"step": "40"}},
+    "best_step a float": lambda r: r | {"progress": r["progress"] | {"best_step": 1.5}},
+    "an unknown key": lambda r: r | {"progress": r["progress"] | {"new": 1}},
+    "deep": lambda r: r | {"fingerprint": json.loads('{"a":' * 300 + "1" + "}" * 300)},
+}
+
+
+@pytest.mark.parametrize("spoil", SPOILT_RECORDS.values(), ids=SPOILT_RECORDS)
+def test_a_record_of_another_form_counts_as_cut_short(folder, spoil, capsys):
+    file = folder / "40" / "progress" / "metadata"
+    file.write_text(json.dumps(spoil(json.loads(file.read_text()))))
+    (folder / "40" / "sizes.json").unlink()
+    with pytest.raises(CutShort, match=r"^progress"):
+        read_record(folder / "40")
+    assert restore(folder)[1].step == 30
+    assert "going on from 30" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("content", ["[]", "5", '{"a": "b"}', '{"a": null}', "[" * 100_000])
+def test_a_listing_of_another_form_counts_as_cut_short(folder, content):
+    (folder / "40" / "sizes.json").write_text(content)
+    with pytest.raises(CutShort, match=r"^sizes\.json cannot be read$"):
+        check_sizes(folder / "40")
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
+def test_a_parameter_that_is_not_finite_is_named(folder, bad):
+    state = make_state(50)
+    state.params["bias"] = state.params["bias"].at[1].set(bad)
+    with Checkpoints(folder) as checkpoints:
+        checkpoints.save(state, make_progress(50, best=10), PRINT)
+    with pytest.raises(InputError, match=r"checkpoints/50/params, parameter bias: has numbers"):
+        restore(folder)
+    with pytest.raises(InputError, match=r"parameter bias: .*not finite; delete"):
+        load_params(folder / "50", describe(None).params)
+
+
+def test_seeds_beyond_32_bits_are_seeds_of_their_own():
+    keys = [
+        jax.random.key_data(derive_key(seed, "init")).tolist()
+        for seed in (0, 1, 2**32, 2**32 + 1, 2**40, 2**63 - 1)
+    ]
+    assert len(set(map(tuple, keys))) == len(keys)
+
+
+@pytest.mark.parametrize("name", ["a [1]", "a:b", "C:", "a*?", "50%", "a#b", "a b"])
+def test_a_folder_may_have_any_name(name, tmp_path, capfd):
+    folder = tmp_path / name / "checkpoints"
+    with Checkpoints(folder) as checkpoints:
+        for step in (10, 20):
+            checkpoints.save(make_state(step), make_progress(step, best=10), PRINT)
+    assert list_steps(folder) == [10, 20]
+    state, _ = restore(folder)
+    jax.tree.map(np.testing.assert_array_equal, state, make_state(20))
+    assert capfd.readouterr().err == ""

@@ -9,6 +9,7 @@ import pytest
 
 from common.data.pseudo_queries import Recipe
 from common.data.readers.amazon_2014 import read_amazon, read_metadata
+from common.data.readers.text_lines import LONGEST_LINE
 from common.data.schema import SourceTables
 from common.errors import InputError
 
@@ -241,3 +242,27 @@ def test_unwanted_metadata_is_not_parsed(tmp_path: Path):
     found, unused = read_metadata(tmp_path / "meta_Toys.json.gz", frozenset(["A1"]))
     assert list(found) == ["A1"]
     assert unused == 1
+
+
+@pytest.mark.parametrize("column", ["reviewerID", "asin", "title", "description", "categories"])
+def test_half_a_character_is_named(column: str, tmp_path: Path):
+    half = "\ud83d"
+    if column in ("reviewerID", "asin"):
+        review = _review("u1", "A1", 1) | {column: half}
+        _write(tmp_path, reviews=[_review("u2", "A1", 1), review])
+    else:
+        value: Any = [["Beauty", half]] if column == "categories" else f"a {half}"
+        _write(tmp_path, items=[ITEMS[1], {"asin": "A1", "categories": []} | {column: value}])
+    with pytest.raises(
+        InputError, match=rf"row 2, column {column}: .*half of a character"
+    ) as error:
+        read_amazon(tmp_path)
+    str(error.value).encode()  # it can be printed
+
+
+def test_a_line_that_unpacks_to_anything_is_named_before_it_is_read(tmp_path):
+    _write(tmp_path)
+    with gzip.open(tmp_path / "reviews_Toys_5.json.gz", "wb") as file:
+        file.write(b" " * (LONGEST_LINE + 1) + b"x" * 4096)
+    with pytest.raises(InputError, match=r"row 1: is longer than 16,777,216 bytes; shorten"):
+        read_amazon(tmp_path)
