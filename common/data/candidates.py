@@ -25,6 +25,10 @@ _MOST_DRAWS = 8192
 _CHUNK = 1 << 20  # draws of all rows at a time, which bounds the memory at about 60 MB
 
 
+class TooFewItems(InputError):
+    """Not enough items are left that a user never took, or that training knows."""
+
+
 class Ever(NamedTuple):
     """Sets of items as CSR: by default everything a user ever took, in either service.
 
@@ -271,7 +275,7 @@ def _check_enough(draft: _Draft, ever: Ever, taken: np.ndarray, support: np.ndar
     if short.size:
         i = short[0]
         possible = int(draft.filled[i] - 1 + left[i])
-        raise InputError(
+        raise TooFewItems(
             f"{draft.task} row {int(draft.rows[i]) + 1}: only {possible} items are left that user "
             f"{int(draft.users[i])} never took, {size - 1} are needed; lower --negatives"
         )

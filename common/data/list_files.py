@@ -18,6 +18,7 @@ from common.data.bm25 import Bm25Index, Words, build_index, split_words
 from common.data.candidates import (
     Ever,
     SameQuery,
+    TooFewItems,
     count_items,
     draw_bm25_lists,
     draw_popularity_lists,
@@ -73,8 +74,9 @@ def write_lists(
 ) -> tuple[dict[str, Any], list[str]]:
     """Draws and writes the lists of a split.
 
-    Returns the manifest entry {kind: {task_part: {rows, sha256}}} and notes on what was left out.
-    Raises InputError naming split, list and row where items are too few.
+    Returns the manifest entry {kind: {task_part: {rows, sha256}}} and notes on what was left out:
+    lists drawn by popularity where too few items are trained on to fill them.
+    Raises InputError naming split, list and row where the whole catalogue has too few items.
     """
     if not source.negatives:
         return {}, [f"split {split}: no candidate lists, as asked for"]
@@ -90,23 +92,37 @@ def write_lists(
             notes.append(f"split {split}: no bm25 lists, {queries:,} queries are too many")
     for rule in kinds:
         kind = f"{rule}{'_' if rule == 'bm25' else ''}{source.negatives}"
+        try:
+            drawn = _draw_parts(rule, rows, source, f"split {split}, {kind}")
+        except TooFewItems as error:
+            if rule == "uniform":
+                raise
+            notes.append(f"{error}; left out, as too few items are trained on to draw from")
+            continue
         place = folder / "cand" / f"{split}.{kind}"
         place.mkdir(parents=True)
         entry[kind] = {}
-        for task in TASKS if rule != "bm25" else ("search",):
-            train = source.events[task].target[rows[task, "train"]]
-            counts = count_items(train, source.n_items)
-            for part in PARTS[1:]:
-                if not len(rows[task, part]):
-                    continue
-                name = f"{task}_{part}"
-                where = f"split {split}, {kind}"
-                lists = _draw(rule, task, rows[task, part], counts, source, where)
-                np.save(place / f"{name}.npy", lists)
-                about = _describe(rule, kind, task, rows[task, part], lists, source)
-                (place / f"{name}.json").write_text(json.dumps(about, indent=1) + "\n")
-                entry[kind][name] = {"rows": len(lists), "sha256": about["sha256"]}
+        for (task, part), lists in drawn.items():
+            name = f"{task}_{part}"
+            np.save(place / f"{name}.npy", lists)
+            about = _describe(rule, kind, task, rows[task, part], lists, source)
+            (place / f"{name}.json").write_text(json.dumps(about, indent=1) + "\n")
+            entry[kind][name] = {"rows": len(lists), "sha256": about["sha256"]}
     return entry, notes
+
+
+def _draw_parts(
+    rule: str, rows: Mapping[tuple[str, str], np.ndarray], source: ListSource, where: str
+) -> dict[tuple[str, str], np.ndarray]:
+    """The lists of a kind, by (task, part), for the parts that have rows."""
+    drawn = {}
+    for task in TASKS if rule != "bm25" else ("search",):
+        train = source.events[task].target[rows[task, "train"]]
+        counts = count_items(train, source.n_items)
+        for part in PARTS[1:]:
+            if len(rows[task, part]):
+                drawn[task, part] = _draw(rule, task, rows[task, part], counts, source, where)
+    return drawn
 
 
 def read_lists(
@@ -155,8 +171,8 @@ def _draw(
                 *args, counts, source.seed, source.negatives,
                 queries=_queries(source, rows), index=source.bm25,
             )  # fmt: skip
-    except InputError as error:
-        raise InputError(f"{where}, {error}") from error
+    except TooFewItems as error:
+        raise TooFewItems(f"{where}, {error}") from error
     check_lists(where, lists, targets, source.n_items)
     return lists
 

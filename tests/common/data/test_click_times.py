@@ -226,7 +226,7 @@ def _count_known(dataset, task="rec", part="test"):
 
 @pytest.mark.skipif(not (SHARED / "cases").is_dir(), reason="no ../shared/cases beside this folder")
 def test_the_smallest_echo(tmp_path):
-    dataset = _prepare(tmp_path / "echo", SHARED / "cases/echo_smallest")
+    dataset = _prepare(tmp_path / "echo", SHARED / "cases/echo_smallest", negatives=2)
     assert dataset.manifest["click_times"]["matched"] == 6
     assert (dataset.search.click_ts - dataset.search.ts).tolist() == [MINUTE] * 6
     assert _count_known(dataset) == (0, 2)

@@ -232,6 +232,27 @@ def test_too_few_items_names_the_row_and_the_flag(tmp_path: Path):
     _refuses(tmp_path / "out", small_tables(), SETTINGS, message)
 
 
+def test_lists_by_popularity_are_left_out_where_too_few_items_are_trained_on(tmp_path: Path):
+    """Two users of three purchases each train on one item each: of two negatives one is left."""
+    user = np.repeat(np.array([1, 2], np.int32), 3)
+    ts = np.tile(1_500_000_000_000 + 1000 * np.arange(3), 2)
+    zeros = np.zeros(6, np.int64)
+    rec = tabulate_rec(user, ts, zeros, 1 + np.arange(6), zeros + 1)
+    tables = small_tables()
+    tables = replace(
+        tables,
+        rec=rec,
+        search=tables.search.slice(0, 0),
+        users=tabulate_users(pa.array(["u0", "u1"])),
+    )
+    manifest = write_dataset(tmp_path / "out", tables, PrepareSettings(negatives=2))
+    assert list(manifest["candidates"]["leave_one_out_joint"]) == ["uniform2"]
+    (note,) = [note for note in manifest["notes"] if "popularity2" in note]
+    assert note.endswith("; left out, as too few items are trained on to draw from")
+    assert not (tmp_path / "out/cand/leave_one_out_joint.popularity2").exists()
+    assert list(load_dataset(tmp_path / "out").load_lists("rec", "test")) == ["uniform2"]
+
+
 def test_data_without_searches_is_a_dataset(tmp_path: Path):
     tables = small_tables()
     tables = replace(tables, search=tables.search.slice(0, 0))
