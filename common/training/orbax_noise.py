@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import logging
 import sys
+import warnings
 from typing import Any
 
 _CLOSED = "Event loop is closed"
@@ -16,12 +17,13 @@ def silence_orbax() -> None:
     """Keeps off the screen, from now on, what the error of the save says already.
 
     - the stack that Orbax logs before it raises;
-    - the other files of the same save, which end after Orbax has closed its event loop, and whose
-      errors nobody asks for.
+    - the other files of the same save, which end after Orbax has closed its event loop, or never
+      begin, and whose errors nobody asks for.
     Everything else is shown as before.
     """
     for name, is_new in (("absl", _is_not_raised_too), ("asyncio", _is_not_a_file_of_the_save)):
         logging.getLogger(name).addFilter(is_new)  # the same one again is not added
+    warnings.filterwarnings("ignore", "coroutine 'async_serialize", RuntimeWarning)
     if not isinstance(sys.unraisablehook, _Hook):
         sys.unraisablehook = _Hook(sys.unraisablehook)
 

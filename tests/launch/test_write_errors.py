@@ -73,7 +73,9 @@ def test_results_that_cannot_be_written(finished, run, tmp_path):
     workdir = tmp_path / "copy"
     shutil.copytree(finished, workdir)
     (workdir / "results.json.tmp").mkdir()
-    line = only_error(run(workdir, "--mode=evaluate"))
+    outcome = run(workdir, "--mode=evaluate")
+    line = only_error(outcome)
+    assert "rec / full" in outcome.out  # what took its time is printed before it is written
     assert line == (
         f"error: {workdir / 'results.json'}: cannot be written (Is a directory); mend that, "
         "then start the same command again"

@@ -148,7 +148,7 @@ def test_logbooks_that_cannot_be_read(tmp_path):
     with pytest.raises(InputError, match=r"metrics\.jsonl: missing"):
         read_record(tmp_path, "tune", "train")
     (tmp_path / "metrics.jsonl").write_text("{}\n")
-    with pytest.raises(InputError, match=r"metrics\.jsonl: not readable"):
+    with pytest.raises(InputError, match=r"metrics\.jsonl, row 1, key stage: missing; use"):
         read_record(tmp_path, "tune", "train")
 
 
