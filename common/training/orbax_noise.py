@@ -47,4 +47,7 @@ def _is_not_raised_too(record: logging.LogRecord) -> bool:
 
 def _is_not_a_file_of_the_save(record: logging.LogRecord) -> bool:
     error = record.exc_info[1] if record.exc_info else None
-    return not (isinstance(error, OSError) and "never retrieved" in record.getMessage())
+    # TensorStore says a full disk as an OSError or as a ValueError.
+    return not (
+        isinstance(error, OSError | ValueError) and "never retrieved" in record.getMessage()
+    )

@@ -71,7 +71,7 @@ def test_an_own_table_takes_the_place_of_lightgcn(dataset, tmp_path):
     file = tmp_path / "items.npy"
     config = tiny.get_config()
     config.cf.given = str(file)
-    with pytest.raises(InputError, match=r"items\.npy: cannot be read"):
+    with pytest.raises(InputError, match=r"items\.npy: missing; mend config\.cf\.given"):
         build(config, dataset)
     table = np.ones((dataset.n_items + 1, config.cf.width), np.float32)
     np.save(file, table)
