@@ -18,6 +18,7 @@ def timeline():
     columns |= dict.fromkeys(("rec_item", "rec_to_search"), np.zeros(1000, np.int64))
     columns |= dict.fromkeys(("search_query", "search_past_rec"), np.zeros(500, np.int64))
     columns |= {"search_click_off": np.arange(501), "search_click_item": np.ones(500, np.int32)}
+    columns |= {"search_click_from": np.ones(500, np.int64)}
     return Timeline(**columns)
 
 
@@ -27,7 +28,7 @@ def make_mesh(platform, limit):
     return SimpleNamespace(local_devices=[device])
 
 
-SIZE = 4 * (2 * 1000 + 2 * 500 + 5 * 501)  # bytes
+SIZE = 4 * (2 * 1000 + 2 * 500 + 2 * 5 * 501)  # bytes
 
 
 @pytest.mark.parametrize(
