@@ -10,6 +10,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from common.data.click_times import order_clicks
 from common.data.dataset import Dataset
 from common.data.keys import rank_keys
 
@@ -53,7 +54,7 @@ def read_log(dataset: Dataset) -> Log:
     rec, search = dataset.rec, dataset.search
     user = np.concatenate([rec.user, search.user, search.user[search.click_search]])
     ts = np.concatenate([rec.ts, search.ts, search.click_ts])
-    seq = np.concatenate([rec.seq, search.seq, search.click_seq])
+    seq = np.concatenate([rec.seq, search.seq, order_clicks(rec, search)])
     keys = rank_keys(user, ts, seq, dataset.history_order)
     in_rec, in_search, clicks = np.split(keys, np.cumsum([len(rec.user), len(search.user)]))
     return Log(dataset, {"rec": in_rec, "search": in_search}, clicks)

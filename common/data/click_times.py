@@ -81,6 +81,49 @@ def settle_clicks(
     return times, counts | {"window_ms": window_ms}
 
 
+def order_clicks(rec: RecEvents, search: SearchEvents) -> np.ndarray:
+    """int64 [X]: the place of each click inside its instant, as `seq` is that of events.
+
+    A click at its search's own time has the search's place, or that of the interaction which it
+    is, whichever comes later. A click at a later time comes after every event of its instant:
+    where it stands among them the log does not say. Only history order "source" asks.
+    """
+    owner = search.click_search
+    at_once = search.click_ts == search.ts[owner]
+    seq = np.where(at_once, search.seq[owner], np.iinfo(np.int32).max).astype(np.int64)
+    last = _find_at_once(rec, search, np.flatnonzero(at_once))
+    known = last >= 0
+    seq[known] = np.maximum(seq[known], rec.seq[last[known]])
+    return seq
+
+
+def _find_at_once(rec: RecEvents, search: SearchEvents, clicks: np.ndarray) -> np.ndarray:
+    """int64 [X]: the last row of rec that each of some clicks is, -1 for none and for the others.
+
+    clicks: which of all clicks, those at their search's own time
+    """
+    row = np.flatnonzero(rec.positive)
+    columns = [
+        np.concatenate([mine[row], theirs[clicks]])
+        for mine, theirs in (
+            (rec.item, search.click_item),
+            (rec.ts, search.click_ts),
+            (rec.user, search.user[search.click_search]),
+        )
+    ]
+    order = np.lexsort(columns)
+    fresh = np.zeros(len(order), bool)
+    for column in columns:
+        fresh[1:] |= np.diff(column[order]) != 0
+    group = np.empty(len(order), np.int64)  # equal where user, time and item are
+    group[order] = np.cumsum(fresh)
+    last = np.full(len(order) + 1, -1)
+    last[group[: len(row)]] = row
+    found = np.full(len(search.click_item), -1)
+    found[clicks] = last[group[len(row) :]]
+    return found
+
+
 def describe_delays(search: SearchEvents) -> dict[str, float]:
     """How long after its search a click comes: seconds by quantile, e.g. {"50 %": 41.2}."""
     delay = search.click_ts - search.ts[search.click_search]
@@ -106,7 +149,7 @@ def describe_click_times(told: Mapping[str, Any]) -> list[str]:
     shares = "/".join(share.removesuffix(" %") for share in told["delays_s"])
     seconds = "/".join(f"{value:g}" for value in told["delays_s"].values())
     lines = [", ".join(counts), f"seconds after the search ({shares} %): {seconds}"]
-    if told.get("unmatched") and not told.get("given"):
+    if told.get("matched") or told.get("unmatched"):
         lines.append(
             "if interactions are purchases and not the clicks themselves, give `click_times`"
         )

@@ -58,27 +58,20 @@ class SearchEvents(NamedTuple):
         """int64 [X]: the search of each click."""
         return np.repeat(np.arange(len(self.user)), np.diff(self.click_off))
 
-    @property
-    def click_seq(self) -> np.ndarray:
-        """int64 [X]: the order of each click inside its instant, as `seq` is for events.
-
-        A click at the search's own time has the search's place; a later one comes after every
-        event of its instant, because the log does not say where it stands among them.
-        """
-        search = self.click_search
-        return np.where(self.click_ts == self.ts[search], self.seq[search], LAST)
-
-    def last_clicks(self) -> tuple[np.ndarray, np.ndarray]:
+    def last_clicks(self, click_seq: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """ts int64 [S] and seq [S] of the moment that each search is over: its last click, or
-        itself where nothing was clicked."""
+        itself where nothing was clicked. click_seq: [X], from `common.data.click_times`."""
         ts, seq = self.ts.copy(), self.seq.astype(np.int64)
         clicked = np.flatnonzero(np.diff(self.click_off))
-        last = self.click_off[clicked + 1] - 1
-        ts[clicked], seq[clicked] = self.click_ts[last], self.click_seq[last]
+        last = (
+            np.maximum.reduceat(
+                np.stack([self.click_ts, click_seq]), self.click_off[clicked], axis=1
+            )
+            if len(clicked)
+            else np.zeros((2, 0), np.int64)
+        )
+        ts[clicked], seq[clicked] = last
         return ts, seq
-
-
-LAST = np.iinfo(np.int32).max  # after every `seq`
 
 
 def make_searches(

@@ -13,6 +13,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from common.data.click_times import order_clicks
 from common.data.events import RecEvents, SearchEvents
 
 HISTORY_ORDERS = ("time", "source")
@@ -90,7 +91,7 @@ def key_rows(
     """Positives of rec and search with keys that compare over both; maybe all searches."""
     searches = np.ones(len(search.user), bool) if every_search else search.positive
     rows = [np.flatnonzero(rec.positive), np.flatnonzero(searches)]
-    last_ts, last_seq = search.last_clicks()
+    last_ts, last_seq = search.last_clicks(order_clicks(rec, search))
     moments = (
         (rec.user, rec.ts, rec.seq, rows[0]),
         (search.user, search.ts, search.seq, rows[1]),

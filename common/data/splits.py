@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from common.data.click_times import order_clicks
 from common.data.events import PARTS, TASKS, RecEvents, SearchEvents
 from common.data.keys import (
     BEFORE,
@@ -184,7 +185,7 @@ def _split_by_time(
     rows: Rows = {}
     times_of = (
         (rec.ts, rec.ts, rec.positive),
-        (search.ts, search.last_clicks()[0], search.positive),
+        (search.ts, search.last_clicks(order_clicks(rec, search))[0], search.positive),
     )
     for task, (ts, over, positive) in zip(TASKS, times_of, strict=True):
         row = np.flatnonzero(positive)
@@ -220,7 +221,7 @@ def check_joint_invariant(
     is_search = task == TASKS.index("search")
     n = len(row)
     user, ts, seq, over_ts, over_seq = (np.empty(n, np.int64) for _ in range(5))
-    over = ((rec.ts, rec.seq), search.last_clicks())
+    over = ((rec.ts, rec.seq), search.last_clicks(order_clicks(rec, search)))
     for mask, events, last in ((~is_search, rec, over[0]), (is_search, search, over[1])):
         columns = (*events[:3], *last)
         for out, column in zip((user, ts, seq, over_ts, over_seq), columns, strict=True):

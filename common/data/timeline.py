@@ -18,6 +18,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from common.data.click_times import order_clicks
 from common.data.events import RecEvents, SearchEvents
 from common.data.keys import HISTORY_ORDERS
 from common.errors import InputError
@@ -166,7 +167,7 @@ def build_timeline(
         (rec.ts[row], search.ts, search.click_ts),
     ]
     if history_order == "source":
-        columns.append((rec.seq[row], search.seq, search.click_seq))
+        columns.append((rec.seq[row], search.seq, order_clicks(rec, search)))
     rec_key, search_key, click_key = _pack_keys(columns)
     _check_sorted("rec.parquet", row, rec_key)
     _check_sorted("search.parquet", np.arange(len(search_key)), search_key)

@@ -9,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from common.data.batches import evaluation_source, iterate, training_source
+from common.data.click_times import order_clicks
 from common.data.timeline import build_timeline
 from common.data.view import HOST_FIELDS, View
 from common.errors import InputError
@@ -74,10 +75,11 @@ def _naive_example(dataset, view, order, row):
     newest_first = [entry[-2:] for entry in reversed(merged)]
     now, m, n = events.ts[row], view.rec_length, view.search_length
 
+    seqs = order_clicks(rec, search)
+
     def clicked(s):
         """The first clicks of search s, as far as they came before the target."""
         first = range(search.click_off[s], search.click_off[s + 1])[: view.clicks]
-        seqs = {x: search.seq[s] if search.click_ts[x] == search.ts[s] else 10**9 for x in first}
         times = {x: (search.click_ts[x], seqs[x])[: 2 if order == "source" else 1] for x in first}
         return [search.click_item[x] for x in first if times[x] < key(events, row)]
 

@@ -33,13 +33,25 @@ def _naive_history(order, rec, search, task, target):
     )
 
 
-def _clicks_before(order, search, s, of, target):
+def _place_click(rec, search, s, x):
+    """seq of click x of search s: after all of its instant, unless it is the search's own; then
+    that of the search, or of the interaction which it is."""
+    if search.click_ts[x] != search.ts[s]:
+        return 10**9
+    own = [search.seq[s]]
+    for row in range(len(rec.user)):
+        same = (rec.user[row], rec.ts[row], rec.item[row])
+        if rec.label[row] and same == (search.user[s], search.ts[s], search.click_item[x]):
+            own.append(rec.seq[row])
+    return max(own)
+
+
+def _clicks_before(order, rec, search, s, of, target):
     """The items of search s that were clicked strictly before row `target` of the table `of`."""
     now = (of.ts[target], of.seq[target] if order == "source" else 0)
     shown = []
     for x in range(search.click_off[s], search.click_off[s + 1]):
-        at_search = search.click_ts[x] == search.ts[s]
-        seq = search.seq[s] if at_search else 10**9  # after all of its instant
+        seq = _place_click(rec, search, s, x)
         if (search.click_ts[x], seq if order == "source" else 0) < now:
             shown.append(int(search.click_item[x]))
     return shown
@@ -111,6 +123,18 @@ def test_a_click_is_history_only_after_its_own_time(rec_events, search_events, o
     assert items.tolist() == [8]
 
 
+def test_a_click_in_source_order_comes_no_earlier_than_the_interaction_that_it_is(
+    rec_events, search_events
+):
+    """A log of days: the search has seq 1, the purchase of its click seq 2, another one seq 3."""
+    rec = rec_events([(1, 9, 2, 5, 1), (1, 9, 3, 6, 1)])
+    search = search_events([(1, 9, 1, 1, (5, 7))])
+    line = build_timeline(rec, search, 1, "source")
+    known = line.known_items("rec", np.array([0, 1]))
+    clicked = [known.item[(known.owner == i) & known.is_click].tolist() for i in range(2)]
+    assert clicked == [[7], [5, 7]]
+
+
 @PROPERTY
 @given(seed=st.integers(0, 10_000), order=st.sampled_from(["time", "source"]))
 def test_histories_equal_a_plain_loop(random_log, seed, order):
@@ -128,7 +152,7 @@ def test_histories_equal_a_plain_loop(random_log, seed, order):
             assert sizes[i] == len(before) + len(searched)
             taken = [rec.item[r] for r in before]
             for s in searched:
-                taken += _clicks_before(order, search, s, events, row)
+                taken += _clicks_before(order, rec, search, s, events, row)
             expected = [item for item in taken if item != events.target[row]]
             assert items[offsets[i] : offsets[i + 1]].tolist() == expected
 
