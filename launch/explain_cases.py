@@ -55,10 +55,16 @@ def choose_case(dataset: Dataset, timeline: Timeline, user: User, min_history: i
 
 
 def append_next(dataset: Dataset, user: int) -> Case:
-    """A target without an item, 1 ms after the user's last event, in a copy of the dataset."""
+    """A target without an item, 1 ms after the user's last event or click, in a dataset's copy."""
     rec, search = dataset.rec, dataset.search
     row = int(np.searchsorted(rec.user, user, side="right"))
-    last = max(int(events.ts[events.user == user].max(initial=0)) for events in (rec, search))
+    clicker = search.user[search.click_search]
+    last = max(
+        int(ts[of == user].max(initial=0))
+        for of, ts in (
+            (rec.user, rec.ts), (search.user, search.ts), (clicker, search.click_ts)
+        )
+    )  # fmt: skip
     event = {"user": user, "ts": last + 1, "seq": 0, "item": 0, "label": 1}
     columns = [np.insert(getattr(rec, name), row, event[name]) for name in RecEvents._fields]
     moved = {

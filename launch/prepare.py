@@ -153,8 +153,9 @@ def _check_flags(values: flags.FlagValues) -> None:
         raise InputError(f"--seed={values.seed}: is negative; use 0 or more")
     if values.seed >= 2**63:
         raise InputError(f"--seed={values.seed}: is too large; use one below 2^63")
-    if values.t1 is not None and "global_time" not in values.splits:
-        raise InputError("--t1: is for the split global_time only; add it to --splits")
+    for name in ("t1", "t2"):
+        if values[name].value is not None and "global_time" not in values.splits:
+            raise InputError(f"--{name}: is for the split global_time only; add it to --splits")
 
 
 def _make_settings(values: flags.FlagValues) -> PrepareSettings:

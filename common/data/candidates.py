@@ -22,6 +22,7 @@ from common.errors import InputError
 
 _DRAWS = 128  # per row and block: 17,452 lists of 99 in 0.6 s on one core
 _MOST_DRAWS = 8192
+_MOST_NEGATIVES = 100_000  # 400 kB a list
 _CHUNK = 1 << 20  # draws of all rows at a time, which bounds the memory at about 60 MB
 
 
@@ -192,7 +193,9 @@ class _Draft(NamedTuple):
 def _start_lists(
     task: str, rows: np.ndarray, targets: np.ndarray, users: np.ndarray, negatives: int
 ) -> _Draft:
-    """Lists that hold their positive only."""
+    """Lists that hold their positive only. Raises TooFewItems before it asks for the memory."""
+    if negatives > _MOST_NEGATIVES:
+        raise TooFewItems(f"{task}: {negatives:,} negatives a list are too many; lower --negatives")
     lists = np.zeros((len(rows), 1 + negatives), np.int32)
     lists[:, 0] = targets
     return _Draft(task, rows, users.astype(np.int64), lists, np.ones(len(rows), np.int64))

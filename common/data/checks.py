@@ -20,6 +20,7 @@ from common.data.splits import check_joint_invariant
 from common.errors import InputError
 
 _AGAIN = "prepare the dataset again"
+_FAR_MS = 2.0**60  # keys of users and times must fit 64 bits
 # Columns with ids, the vocabulary they point into, and whether 0 = "none" may occur.
 _REFERENCES = (
     ("rec", "user", "users"), ("rec", "item", "items"),
@@ -38,6 +39,8 @@ def check_tables(tables: Mapping[str, pa.Table]) -> None:
     labels = tables["rec"]["label"].to_numpy()
     _stop_at(labels > 1, "rec", "label", "F03", "is neither 0 nor 1")
     _check_parallel(tables["search"])
+    for name, column in (("rec", "ts_ms"), ("search", "ts_ms"), ("search", "click_ts")):
+        _check_range(name, column, tables[name])
     for name in TASKS:
         _check_sorted(name, tables[name])
 
@@ -88,7 +91,16 @@ def check_split(
 
 
 def check_lists(where: str, lists: np.ndarray, targets: np.ndarray, n_items: int) -> None:
-    """Checks candidate lists, int32 [n, 1 + k], positive in column 0. Raises InputError (F11)."""
+    """Checks candidate lists, integers [n, 1 + k], k >= 1, positive in column 0.
+
+    Raises InputError (F11).
+    """
+    if lists.shape[0] != len(targets) or lists.shape[1] < 2:
+        shape = " x ".join(map(str, lists.shape))
+        raise InputError(
+            f"{where}: is {shape}, not {len(targets)} lists of a positive and negatives (F11); "
+            f"{_AGAIN}"
+        )
     ordered = np.sort(lists, axis=1)
     for bad, what in (
         (lists[:, 0] != targets, "does not begin with its positive"),
@@ -198,6 +210,16 @@ def find_early_clicks(search: SearchEvents) -> np.ndarray:
     early = np.zeros(len(search.user), bool)
     early[search.click_search[search.click_ts < search.ts[search.click_search]]] = True
     return early
+
+
+def _check_range(name: str, column: str, table: pa.Table) -> None:
+    values, row = table[column], np.arange(table.num_rows)
+    if pa.types.is_list(values.type):
+        row = np.repeat(row, pc.fill_null(pc.list_value_length(values), 0).to_numpy())
+        values = pc.list_flatten(values)
+    far = np.zeros(table.num_rows, bool)
+    far[row[~(np.abs(values.to_numpy().astype(np.float64)) < _FAR_MS)]] = True
+    _stop_at(far, name, column, "F07", "is no time, in ms, that a log can have")
 
 
 def _check_sorted(name: str, table: pa.Table) -> None:

@@ -97,7 +97,8 @@ def write_lists(
         except TooFewItems as error:
             if rule == "uniform":
                 raise
-            notes.append(f"{error}; left out, as too few items are trained on to draw from")
+            what = str(error).removesuffix("; lower --negatives")
+            notes.append(f"{what}; left out, as too few items are trained on to draw from")
             continue
         place = folder / "cand" / f"{split}.{kind}"
         place.mkdir(parents=True)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -13,12 +13,12 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from common.data.checks import check_clicks, check_split, check_tables
+from common.data.checks import check_clicks, check_lists, check_split, check_tables
 from common.data.dataset import CandidateList, Dataset
 from common.data.events import PARTS, TASKS, RecEvents, SearchEvents, make_searches
 from common.data.hashing import array_sha256
 from common.data.list_files import read_array, read_lists
-from common.data.manifest import check_manifest
+from common.data.manifest import check_manifest, tell_command
 from common.data.schema import (
     TABLES,
     VERSION,
@@ -60,6 +60,11 @@ def load_dataset(
         _verify_split(path, manifest, split, rows)
         where, joint = f"{path}, split {split}", split == "leave_one_out_joint"
         check_split(where, rows, rec, search, manifest["history_order"], joint=joint)
+    lists = manifest["candidates"].get(split, {})
+    targets = {}  # of the lists; an audit looks at lists of any form
+    if verify:
+        answers = {"rec": rec.target, "search": search.target}
+        targets = {key: answers[key[0]][listed] for key, listed in rows.items()}
     levels = [tables["items"][f"cat_{level + 1}"].to_numpy() for level in range(LEVELS)]
     return Dataset(
         path=path,
@@ -72,7 +77,7 @@ def load_dataset(
         rows=rows,
         query_tokens=_pad_lists(tables["queries"]["tok"]),
         item_categories=np.pad(np.stack(levels, axis=1), ((1, 0), (0, 0))),
-        load_lists=_list_loader(path, split, manifest["candidates"].get(split, {})),
+        load_lists=partial(_load_lists, path, split, lists, targets, tables["items"].num_rows),
     )
 
 
@@ -88,26 +93,10 @@ def read_manifest(path: Path) -> dict[str, Any]:
     if version != VERSION:
         raise InputError(
             f"{file}, key schema: is {version!r}, this program reads {VERSION}; make it anew: "
-            f"{_tell_command(path, manifest)}"
+            f"{tell_command(path, manifest)}"
         )
     check_manifest(str(file), manifest)
     return manifest
-
-
-def _tell_command(path: Path, manifest: Mapping[str, Any]) -> str:
-    """The command that makes a dataset folder of an older version anew, as far as it tells."""
-    words = ["python -m launch.prepare"]
-    if manifest.get("pseudo_query"):
-        words += ["--source=amazon_2014", "--raw=FOLDER_OF_THE_RAW_FILES"]
-    elif manifest.get("sources"):
-        words += ["--source=tables", "--raw=FOLDER_OF_THE_RAW_FILES"]
-    else:
-        words += ["--source=synthetic", f"--preset={manifest.get('name')}"]
-    if splits := list(manifest.get("splits") or ()):
-        words.append(f"--splits={','.join(map(str, splits))}")
-    if (order := manifest.get("history_order")) not in (None, "time"):
-        words.append(f"--history_order={order}")
-    return " ".join([*words, f"--out={path}", "--overwrite"])
 
 
 def check_split_name(path: Path, manifest: Mapping[str, Any], split: str) -> None:
@@ -127,8 +116,19 @@ def make_rec_events(table: pa.Table) -> RecEvents:
 
 
 def make_search_events(table: pa.Table) -> SearchEvents:
-    """The search table as arrays; the target is the item clicked first."""
-    lengths = pc.list_value_length(table["clicked"]).to_numpy()
+    """The search table as arrays; the target is the item clicked first.
+
+    Raises InputError where a search has not as many times of clicks as clicks (F06).
+    """
+    lengths, other = (
+        pc.fill_null(pc.list_value_length(table[name]), 0).to_numpy()
+        for name in ("clicked", "click_ts")
+    )
+    if (uneven := np.flatnonzero(lengths != other)).size:
+        raise InputError(
+            f"search.parquet, row {uneven[0] + 1}, column click_ts: has not the length of clicked "
+            "(F06); prepare the dataset again"
+        )
     off = np.concatenate([[0], np.cumsum(lengths, dtype=np.int64)])
     clicks = [pc.list_flatten(table[name]).to_numpy() for name in ("clicked", "click_ts")]
     user, ts, seq, query = (table[name].to_numpy() for name in ("user", "ts_ms", "seq", "query"))
@@ -191,7 +191,19 @@ def _verify_split(
             raise InputError(f"{file}: sha256 differs from {MANIFEST} (F15); prepare it again")
 
 
-def _list_loader(
-    path: Path, split: str, entry: Mapping[str, Any]
-) -> Callable[[str, str], Mapping[str, CandidateList]]:
-    return partial(read_lists, path, split, entry)
+def _load_lists(
+    path: Path,
+    split: str,
+    entry: Mapping[str, Any],
+    targets: Mapping[tuple[str, str], np.ndarray],
+    n_items: int,
+    task: str,
+    part: str,
+) -> Mapping[str, CandidateList]:
+    """The lists of one part; their form too is checked where its targets are given (F11)."""
+    lists = read_lists(path, split, entry, task, part)
+    if (task, part) in targets:
+        for kind, stored in lists.items():
+            where = f"{path}/cand/{split}.{kind}/{task}_{part}.npy"
+            check_lists(where, stored.items, targets[task, part], n_items)
+    return lists

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 from common.data.keys import HISTORY_ORDERS
@@ -44,6 +45,38 @@ def check_manifest(where: str, manifest: Mapping[str, Any]) -> None:
     if order not in HISTORY_ORDERS:
         either = " or ".join(HISTORY_ORDERS)
         raise InputError(f"{where}, key history_order: is {order!r}, not {either}; {_AGAIN}")
+
+
+def tell_command(path: Path, manifest: Mapping[str, Any]) -> str:
+    """The command that makes a dataset folder of another version anew, as its manifest tells."""
+
+    def entry(key: str) -> Mapping[str, Any]:
+        value = manifest.get(key)
+        return value if isinstance(value, Mapping) else {}
+
+    words = ["python -m launch.prepare"]
+    recipe, splits = entry("pseudo_query"), entry("splits")
+    if recipe:
+        words += ["--source=amazon_2014", "--raw=FOLDER_OF_THE_RAW_FILES"]
+        flags = {"search_share": "search_share", "mode": "query_mode"}
+        words += [f"--{flag}={recipe[key]}" for key, flag in flags.items() if key in recipe]
+        switches = [name for name in ("letters_only", "drop_root") if name in recipe]
+        words += [f"--{'' if recipe[name] else 'no'}{name}" for name in switches]
+    elif manifest.get("sources"):
+        words += ["--source=tables", "--raw=FOLDER_OF_THE_RAW_FILES"]
+    else:
+        words += ["--source=synthetic", f"--preset={manifest.get('name')}"]
+    words.append(f"--seed={entry('seeds').get('lists', 0)}")
+    kinds = [kind for lists in entry("candidates").values() for kind in lists]
+    words += [f"--negatives={kind[7:]}" for kind in kinds if str(kind).startswith("uniform")][:1]
+    if splits:
+        words.append(f"--splits={','.join(map(str, splits))}")
+    cuts = splits.get("global_time")
+    if isinstance(cuts, Mapping):
+        words += [f"--{name}={cuts[name]}" for name in ("t1", "t2") if name in cuts]
+    if manifest.get("history_order") not in (None, "time"):
+        words.append(f"--history_order={manifest['history_order']}")
+    return " ".join([*words, f"--out={path}", "--overwrite"])
 
 
 def _check_form(tree: Any, form: Any, where: str, key: str) -> None:

@@ -215,6 +215,8 @@ def validate_results(results: Any, where: str = "results.json") -> None:
         child(dataset, "dataset", name, str)
     child(results, "", "split", str)
     child(results, "", "seed", int)
+    if "protocol" in results:
+        child(results, "", "protocol", dict)
     if not child(results, "", "tasks", dict):
         fail("tasks", "is empty")
     check_table(results["tasks"], "tasks")

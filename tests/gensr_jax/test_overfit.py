@@ -16,7 +16,7 @@ from gensr_jax.scoring import score_candidates
 from gensr_jax.settings import LossSettings
 from gensr_jax.tune import tune_terms
 
-LISTS, ITEMS, STEPS = 32, 9, 200
+LISTS, ITEMS, STEPS = 32, 9, 300
 MINI = {
     "width": 64, "heads": 4, "head_width": 16, "ff_width": 128, "encoder_layers": 2,
     "decoder_layers": 2, "dropout": 0.0,
@@ -86,7 +86,7 @@ def trained(case):
 def test_learns_32_lists_by_heart(trained):
     _, values = trained
     assert values[0] > 0.5
-    assert values[-1] < 0.01
+    assert values[-1] < 0.01, values[-3:]
 
 
 def test_bfloat16_ranks_as_float32(case, trained):
