@@ -171,7 +171,7 @@ def run_method(
         tell(line)
     results = evaluate_method(
         config, task, judged, judged_timeline, params, constants, workdir, trained_rate, started,
-        mesh, origin,
+        mesh, origin, dataset,
     )  # fmt: skip
     tell(f"results: {workdir / 'results.json'}")
     return 1 if strict and find_problems(results) else 0
@@ -189,11 +189,12 @@ def evaluate_method(
     started: float,
     mesh: Mesh,
     origin: Mapping[str, Any],
+    trained: Dataset,
 ) -> dict[str, Any]:
     """Ranks the test part under every protocol, beside the sanity baselines; prints and writes it.
 
     Printed first: what took an hour is not lost with a folder that cannot be written.
-    dataset: what is judged on; origin: see `build_results`
+    dataset: what is judged on; trained: what was trained on; origin: see `build_results`
     """
     evaluation = make_evaluator(
         task,
@@ -234,7 +235,7 @@ def evaluate_method(
         stage=task.stages[-1].name if task.stages else None,
         parameters=count_numbers(params, task.rows),
         evidence=evidence,
-        slices=slice_ranks(dataset, timeline, evaluation.ranks, seed=config.seed),
+        slices=slice_ranks(dataset, timeline, evaluation.ranks, trained=trained, seed=config.seed),
         origin=origin,
     )
     if is_first():

@@ -32,12 +32,14 @@ def slice_ranks(
     timeline: Timeline,
     ranks: Ranks,
     *,
+    trained: Dataset | None = None,
     resamples: int = RESAMPLES,
     seed: int = 0,
 ) -> dict[str, Any]:
     """What each class of rows scores: {task: {slice: {class: {"n", "users", "protocols"}}}}.
 
-    ranks: of this dataset and split, as evaluated or as read from `ranks.parquet`
+    ranks:   of this dataset and split, as evaluated or as read from `ranks.parquet`
+    trained: what the model was trained on, where that is another dataset of the same vocabularies
     "n" rows of "users" users; "protocols": {protocol: {metric: {value, low, high}}} for
     `SLICE_METRICS`, absent where fewer than `MIN_USERS` users are left to conclude from. For the
     slices and classes see `mark_slices`.
@@ -49,7 +51,7 @@ def slice_ranks(
         tables = {protocol: table for (name, protocol), table in ranks.items() if name == task}
         if tables:
             rows, users = _shared_rows(task, tables)
-            masks = mark_slices(dataset, timeline, task, rows)
+            masks = mark_slices(dataset, timeline, task, rows, trained)
             sliced[task] = _measure(masks, users, tables, resamples, seed)
     return sliced
 
@@ -104,10 +106,17 @@ def _columns(table: RankTable) -> np.ndarray:
     return np.stack([metrics[name] for name in SLICE_METRICS], axis=1)
 
 
-def mark_slices(dataset: Dataset, timeline: Timeline, task: str, rows: np.ndarray) -> Masks:
+def mark_slices(
+    dataset: Dataset,
+    timeline: Timeline,
+    task: str,
+    rows: np.ndarray,
+    trained: Dataset | None = None,
+) -> Masks:
     """Which class of each slice a row belongs to.
 
-    rows: int64 [n], row numbers of the task's table
+    rows:    int64 [n], row numbers of the task's table
+    trained: whose train rows count, see `slice_ranks`; None = the dataset's
     Slices, and their classes:
     target:     new to the user; repeat, and of these bought_before (a rec event of the row's
                 history has the item) and clicked_before (only a click of a search has it)
@@ -116,13 +125,14 @@ def mark_slices(dataset: Dataset, timeline: Timeline, task: str, rows: np.ndarra
     popularity: head, middle and tail, see `split_popularity`; a cold item is in none
     query:      seen, or unseen as the query of any train row; of search alone
     """
+    trained = trained or dataset
     events = dataset.events(task)
     target = events.target[rows]
     repeats = find_repeats(dataset, timeline, task, rows)
-    warm = mark_warm_items(dataset)[target]
+    warm = mark_warm_items(trained)[target]
     _, search_end, _, search_start = timeline.ends(task, rows)
     searches = search_end > search_start
-    third = split_popularity(count_in_training(dataset))[target]
+    third = split_popularity(count_in_training(trained))[target]
     masks = {
         "target": {
             "new": ~repeats.known,
@@ -137,8 +147,8 @@ def mark_slices(dataset: Dataset, timeline: Timeline, task: str, rows: np.ndarra
         },
     }
     if task == "search":
-        trained = dataset.search.query[dataset.rows["search", "train"]]
-        seen = np.isin(dataset.search.query[rows], trained)
+        asked = trained.search.query[trained.rows["search", "train"]]
+        seen = np.isin(dataset.search.query[rows], asked)
         masks["query"] = {"seen": seen, "unseen": ~seen}
     return masks
 

@@ -1,15 +1,18 @@
 """What is loaded is verified: damage, changes and foreign folders are named."""
 
 import json
+import re
 import shutil
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
 from common.data.folder import PrepareSettings, load_dataset, write_dataset
 from common.data.hashing import array_sha256
+from common.data.manifest import tell_command
 from common.data.readers.synthetic import generate
 from common.errors import InputError
 
@@ -140,3 +143,66 @@ def test_what_is_no_dataset_folder(tmp_path: Path):
         load_dataset(tmp_path / "nowhere")
     with pytest.raises(InputError, match="is no dataset folder"):
         load_dataset(tmp_path)
+
+
+def _store_lists(copy: Path, lists: np.ndarray) -> None:
+    """Puts lists in the place of those of rec_test, and their hash into the manifest."""
+    np.save(copy / "cand/leave_one_out_joint.uniform20/rec_test.npy", lists)
+    manifest = json.loads((copy / "dataset.json").read_text())
+    entry = manifest["candidates"]["leave_one_out_joint"]["uniform20"]["rec_test"]
+    entry["sha256"] = array_sha256(lists)
+    (copy / "dataset.json").write_text(json.dumps(manifest))
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda lists: lists[:, :1], "not 64 lists of a positive and negatives (F11)"),
+        (lambda lists: lists[1:], "not 64 lists of a positive and negatives (F11)"),
+        (lambda lists: np.where(np.arange(21) == 3, -2, lists), "list 1 has an id outside the cat"),
+        (lambda lists: lists[:, [0, 1, 1, *range(3, 21)]], "list 1 has an item twice (F11)"),
+        (lambda lists: lists[:, [1, 0, *range(2, 21)]], "does not begin with its positive (F11)"),
+    ],
+)
+def test_lists_of_another_form_are_refused_when_they_are_read(change, message, copy: Path):
+    lists = load_dataset(copy).load_lists("rec", "test")["uniform20"].items
+    _store_lists(copy, change(lists))
+    with pytest.raises(InputError, match=re.escape(message)):
+        load_dataset(copy).load_lists("rec", "test")
+    # An audit reads them all the same: their form is what it is about.
+    load_dataset(copy, verify=False).load_lists("rec", "test")
+
+
+@pytest.mark.parametrize("column", ["click_ts", "clicked"])
+def test_clicks_without_times_are_named(column, copy: Path):
+    table = pq.read_table(copy / "search.parquet")
+    values = table[column].to_pylist()
+    row = next(i for i, clicks in enumerate(values) if clicks)
+    values[row] = []
+    field = table.schema.field(column)
+    place = table.schema.get_field_index(column)
+    pq.write_table(
+        table.set_column(place, field, pa.array(values, field.type)), copy / "search.parquet"
+    )
+    message = rf"search\.parquet, row {row + 1}, column click_ts: has not the length of clicked"
+    with pytest.raises(InputError, match=message):
+        load_dataset(copy, verify=False)
+
+
+def test_the_command_that_makes_an_older_folder_anew():
+    manifest = {
+        "name": "amazon_beauty_2014", "sources": [{}], "seeds": {"lists": 3},
+        "pseudo_query": {"letters_only": True, "drop_root": False, "search_share": 0.76,
+                         "mode": "copy"},
+        "splits": {"leave_one_out_joint": {}, "global_time": {"t1": 5, "t2": 7}},
+        "candidates": {"global_time": {"uniform19": {}}}, "history_order": "source",
+    }  # fmt: skip
+    assert tell_command(Path("d"), manifest) == (
+        "python -m launch.prepare --source=amazon_2014 --raw=FOLDER_OF_THE_RAW_FILES "
+        "--search_share=0.76 --query_mode=copy --letters_only --nodrop_root --seed=3 "
+        "--negatives=19 --splits=leave_one_out_joint,global_time --t1=5 --t2=7 "
+        "--history_order=source --out=d --overwrite"
+    )
+    assert tell_command(Path("d"), {"name": "tiny", "splits": None, "candidates": 5}) == (
+        "python -m launch.prepare --source=synthetic --preset=tiny --seed=0 --out=d --overwrite"
+    )

@@ -219,3 +219,18 @@ def test_validation_and_test_rows_share_the_choice(tiny, dot):
             assert found.details["repeats"]["rec"] > MAX_REPEATS
             if chosen == "none":
                 assert found.details["sizes"]["rec/full"] == dot.items
+
+
+def test_what_is_warm_is_what_the_model_was_trained_on(dot):
+    """Judged on other cuts: the train rows of the model count, not those of the other folder."""
+    judged = dot.dataset(seed=3)
+    few = {**judged.rows, ("search", "train"): np.zeros(0, np.int64)}
+    few["rec", "train"] = judged.rows["rec", "train"][:5]
+    trained = dataclasses.replace(judged, rows=few)
+    timeline = build_timeline(judged.rec, judged.search, judged.n_users, "time")
+    rows = judged.rows["search", "test"]
+    masks = mark_slices(judged, timeline, "search", rows, trained)
+    warm = np.isin(judged.search.target[rows], judged.rec.item[few["rec", "train"]])
+    np.testing.assert_array_equal(masks["item"]["warm"], warm)
+    assert masks["query"]["unseen"].all()
+    assert not mark_slices(judged, timeline, "search", rows)["query"]["unseen"].all()
