@@ -64,4 +64,6 @@ def _is_like(default: Any, value: Any) -> bool:
         return isinstance(value, tuple | list)
     if type(default) is float:
         return type(value) in (int, float)
+    if type(default) is int and type(value) is float:
+        return value.is_integer()  # a run may have been made with 1.0 for 1
     return type(value) is type(default)

@@ -87,7 +87,7 @@ class Progress:
 
         Raises InputError naming the key of a value that cannot be, TypeError for unknown keys.
         """
-        stages: list[Any] = take(saved, "stages", list, "progress", _AGAIN)
+        stages: list[Any] = list(take(saved, "stages", (list, tuple), "progress", _AGAIN))
         for stage in stages:
             check_kind(stage, dict, "progress, key stages", _AGAIN)
         whole = cls(**{**saved, "stages": tuple(StageSummary(**stage) for stage in stages)})
