@@ -32,7 +32,6 @@ from launch.processes import (
     leaving_the_others,
     read_process_flags,
 )
-from launch.run_folder import open_folder
 
 
 def main(argv: Sequence[str]) -> int:
@@ -113,6 +112,8 @@ def read_config(words: ConfigWords, workdir: Path, mode: str) -> ConfigDict:
         return words.make()
     if not (workdir / "config.json").exists():
         raise InputError(f"{workdir}: no run to {mode}; train first, or give another --workdir")
+    from launch.run_folder import open_folder  # numpy and pyarrow: --help need not wait for them
+
     return words.make(open_folder(workdir.name, workdir).config)
 
 
