@@ -60,12 +60,12 @@ def main(argv: Sequence[str]) -> int:
 
     settings, out = _make_settings(values), Path(values.out)
     check_place(out, settings.overwrite)  # before any work
-    source = _read_source(values, say)
-    if values.truth:
-        from common.data.readers.truth_tables import add_truth
-
-        source = add_truth(source, Path(values.truth), say=say)
     with ending_on_sigterm():
+        source = _read_source(values, say)
+        if values.truth:
+            from common.data.readers.truth_tables import add_truth
+
+            source = add_truth(source, Path(values.truth), say=say)
         manifest = write_dataset(out, source, settings, say=say)
     say("reading it back")
     report = [f"dataset {manifest['name']} in {out}"]
