@@ -15,8 +15,9 @@ def join_history(batch: Mapping[str, jax.Array], length: int) -> jax.Array:
     """The newest `length` clicked items of both services, newest first: int32 [B, N], 0 pads.
 
     batch: with `rec_item`, `search_click` and `order` as `common.data.view.View` describes them
-    A search without a click has no item and takes no place. The clicks of one search stand in
-    their stored order. The target's own moment is not in the batch, so it is not in here.
+    A search without a click has no item and takes no place. A click stands at its search's place,
+    those of one search in order of time: a batch knows which clicks came before its target, not
+    when. The target's own moment is not in the batch, so it is not in here.
     Source: the paper's H_u, items clicked in search and in recommendation in time order.
     """
     return order_history(batch, length)[0]
