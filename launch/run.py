@@ -129,9 +129,8 @@ def run_method(
         check_start(task, take_batch(task, dataset, timeline), fingerprint)
         if task.check_pretrained is not None and not (workdir / "checkpoints").exists():
             task.check_pretrained()
-        trained_on = _claim(
-            workdir, config, data, lists
-        )  # bad input has left nothing behind so far
+        # Bad input has left nothing behind so far.
+        trained_on = _claim(workdir, config, data, lists)
         result = train(
             task,
             open_source,
