@@ -32,7 +32,7 @@ def only_line(outcome):
     [
         ("--config.histroy=3", "config.histroy: no such key"),
         ("--config.data.rec_lenght=3", "did you mean config.data.rec_length?"),
-        ("--config.train.metric=rec/uniform99/NDCG@5", "no protocol uniform99"),
+        ("--config.train.metric=rec/uniform99/NDCG@5", "needs the candidate lists uniform99"),
         ("--config.train.metric=NDCG@5", "not of the form task/protocol/metric"),
         ("--config.train.metric=rec/full/NDCG/10", "not of the form task/protocol/metric"),
         ("--config.train.metric=search/full/NDCG@10", "no metric 'search/full/NDCG@10'"),
