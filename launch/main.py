@@ -74,8 +74,10 @@ def main(argv: Sequence[str]) -> int:
     if not values.workdir:
         raise InputError("--workdir: missing; give a folder for this run, such as runs/demo")
     if (values.users is not None) != (values.mode == "explain"):
-        what = "goes with --mode=explain" if values.users is not None else "missing"
-        raise InputError(f"--users: {what}, as in --mode=explain --users=ID,ID")
+        mend = "" if values.users is not None else "; give users"
+        raise InputError(
+            f"--users: goes with --mode=explain{mend}, as in --mode=explain --users=ID,ID"
+        )
     if values.evaluate_on and values.mode != "evaluate":
         raise InputError("--evaluate_on: goes with --mode=evaluate; train on --config.data.path")
     workdir = Path(values.workdir).resolve()
