@@ -133,5 +133,5 @@ def test_a_run_of_an_older_version_is_refused(tmp_path):
 
 def test_an_unreadable_workdir_is_refused(tmp_path):
     (tmp_path / "config.json").write_text("{")
-    with pytest.raises(InputError, match="not readable"):
+    with pytest.raises(InputError, match=r"config\.json: is no JSON .*; use another --workdir"):
         claim_workdir(tmp_path, make_config(), make_data())
