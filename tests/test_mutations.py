@@ -179,7 +179,9 @@ def test_config_and_logbook(tmp_path):
             place = place.setdefault(group, {})
         place[name] = value
     path = tmp_path / "config.json"
-    path.write_text(json.dumps({"config": config, "dataset_sha256": "abc"}))
+    parts = {"tables": "ab", "history": "cd", "split.one": "ef"}
+    trained_on = {"name": "made-up", "split": "one", "parts": parts}
+    path.write_text(json.dumps({"config": config, "dataset": trained_on}))
     check_reader(path, lambda: open_folder("run", tmp_path))
     line = {"step": 4, "stage": "fit", "kind": "train", "values": {"loss": 0.5, "x": None}}
     log = tmp_path / "metrics.jsonl"
