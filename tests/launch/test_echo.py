@@ -60,5 +60,5 @@ def test_a_click_at_its_own_time_tells_nothing(raw, tmp_path):
 @pytest.mark.slow
 def test_the_same_run_finds_the_answer_where_a_click_counts_from_its_search_on(raw, tmp_path):
     found, detector = _run(raw, tmp_path, "--click_window=0")
-    assert found["low"] > 0.3  # measured 0.59 [0.55, 0.63]
+    assert found["low"] > 0.3  # 0.59 [0.55, 0.63] on another draw of such users
     assert detector == 1.0

@@ -243,7 +243,7 @@ def test_the_smallest_echo(tmp_path):
 
 @pytest.mark.skipif(not (SHARED / "data/shop_log").is_dir(), reason="no shop_log in ../shared")
 def test_a_shops_log(tmp_path):
-    """Counted from the files by hand: 999 clicks, each logged as an interaction 4 ms to 299.3 s
+    """Counted from the files by hand: 999 clicks, each logged as an interaction 3.0 s to 299.3 s
     later; of 48 users with three clicks none clicks the last item twice."""
     dataset = _prepare(tmp_path / "shop", SHARED / "data/shop_log")
     told = dataset.manifest["click_times"]
