@@ -48,13 +48,13 @@ from common.training.stage_loop import Source, check_batch
 from common.training.start import check_start
 from common.training.step import init_params, place_key
 from common.training.task import Constants, Params, Stage, Task
-from launch.config import describe_evaluation
+from launch.config import as_json, describe_evaluation
 from launch.config_keys import check_keys
 from launch.evaluate_on import open_other, tell_data
 from launch.evidence import weigh_evidence
 from launch.methods import build_task, take_batch
 from launch.retriever import attach_retriever
-from launch.run_folder import check_workdir, claim_workdir
+from launch.run_folder import check_workdir, claim_workdir, select_settings
 from launch.validation import name_judging_lists, open_validators, settle_metrics
 
 
@@ -102,7 +102,11 @@ def run_method(
     check_batch_size(mesh, max(config.eval.batch_size, 2), "config.eval.batch_size")
     task = pad_task(task, mesh, take_batch(task, dataset, timeline))
     task = attach_retriever(config, task, dataset, timeline, mesh)
-    fingerprint = {"method": config.method, "data": select_parts(data["parts"], lists=lists)}
+    fingerprint = {
+        "method": config.method,
+        "data": select_parts(data["parts"], lists=lists),
+        "config": select_settings(as_json(config)),
+    }
     trained_rate = None
     if not task.stages:
         if not evaluates:
@@ -158,7 +162,13 @@ def run_method(
     else:
         shapes = take_batch(task, dataset, timeline)
         params, constants, _ = load_trained(
-            task, shapes, workdir, config.seed, mesh, data=select_parts(data["parts"])
+            task,
+            shapes,
+            workdir,
+            config.seed,
+            mesh,
+            data=select_parts(data["parts"]),
+            config=select_settings(as_json(config), evaluates=True),
         )
     assert trained_on is not None  # a workdir without it was refused or claimed
     origin = {

@@ -97,6 +97,19 @@ def read_run(path: Path) -> tuple[dict[str, Any], dict[str, Any]]:
     return settings, take(saved, "dataset", dict, str(path), mend)
 
 
+def select_settings(settings: Mapping[str, Any], *, evaluates: bool = False) -> dict[str, Any]:
+    """The keys of a configuration that the numbers of a run hang on, for a checkpoint to keep.
+
+    settings: nested, as `as_json` gives them; evaluates: without those that only judge
+    Of keys whose content has an identity of its own only whether they are set.
+    """
+    return {
+        key: bool(value) if key in CONTENT_KEYS else value
+        for key, value in flatten(settings).items()
+        if key not in FREE_KEYS and not (evaluates and is_evaluation_key(key))
+    }
+
+
 def claim_workdir(
     workdir: Path, config: ConfigDict, data: Mapping[str, Any], lists: Collection[str] = ()
 ) -> None:

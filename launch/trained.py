@@ -25,7 +25,7 @@ from common.training.restore import load_trained
 from common.training.step import init_params, place_key
 from common.training.task import Constants, Params, Task
 from launch.methods import take_batch
-from launch.run_folder import RunFolder, open_folder
+from launch.run_folder import RunFolder, open_folder, read_run, select_settings
 from launch.workdirs import match_workdirs
 
 
@@ -60,7 +60,11 @@ def load_best(
         )
         return Trained(task, params, constants), None
     parts = select_parts(describe_data(dataset)["parts"])
-    params, constants, progress = load_trained(task, batch, workdir, seed, mesh, data=parts)
+    settings, _ = read_run(workdir / "config.json")
+    params, constants, progress = load_trained(
+        task, batch, workdir, seed, mesh,
+        data=parts, config=select_settings(settings, evaluates=True),
+    )  # fmt: skip
     return Trained(task, params, constants), progress.global_step
 
 

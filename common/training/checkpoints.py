@@ -1,20 +1,21 @@
 """Checkpoints on disk, through Orbax. No other file imports it.
 
-    checkpoints/120/           one folder per saved global step: the latest two, and the best
+    checkpoints/120/           one folder per saved global step: the latest three, the best, and
+                               the best before that
         params/                the parameters
         optimizer/             the stage's step, the optimiser's moments, and the parameters that
                                the stage began with, where it keeps them
         progress/              JSON: `Progress`, and the run's fingerprint
-        sizes.json             every file above and its bytes, written after the others
+        checksums.json         every file above, see `common.training.checksums`
 
 Orbax writes a folder under another name and renames it when it is complete, so a kill in the middle
-of a save leaves no folder. `sizes.json` finds what was damaged later, such as by a full disk or a
-copy that broke off. Constants are not saved: `Task.init` makes them again from the same key.
+of a save leaves no folder. The checksums find what was damaged later: nothing is read from a
+checkpoint that does not have them. Constants are not saved: `Task.init` makes them again from the
+same key.
 """
 
 from __future__ import annotations
 
-import json
 import os
 import re
 import shutil
@@ -28,33 +29,31 @@ import jax
 import orbax.checkpoint as ocp
 
 from common.errors import MEND, InputError, WriteError
-from common.json_files import check_depth, check_kind, read_json, take
+from common.json_files import check_depth, take
+from common.training.checksums import CutShort, check_files, write_checksums
 from common.training.optimizers import name_leaves
 from common.training.orbax_noise import silence_orbax
 from common.training.plain_path import plain_path
 from common.training.processes import is_first, meet
 from common.training.state import Progress, TrainState
 
-LATEST = 2  # one to go on from, and one for the day the first is damaged
-SIZES = "sizes.json"
+# One to go on from, one for the day that the first is damaged, and one for the moment in which the
+# newest has no checksums yet while Orbax has already deleted an older one.
+LATEST = 3
 IDENTITY = "identity"  # of a fingerprint: name -> sha256
 _AGAIN = "train again"
-ASIDE = "cut_short"  # where damaged checkpoints go, beside the good ones
-
-
-class CutShort(Exception):
-    """A checkpoint that cannot be read; the message says what is wrong with it."""
+ASIDE = "damaged"  # where damaged checkpoints go, beside the good ones
 
 
 class _KeepLatestAndBest:
     """Orbax's own best-of policy ranks by saved metrics; ours knows the best of this stage."""
 
     def __init__(self) -> None:
-        self.best: int | None = None
+        self.best: tuple[int | None, ...] = ()  # and the one before it
 
     def should_preserve(self, checkpoints: Any, *, context: Any) -> list[bool]:
         steps = [checkpoint.step for checkpoint in checkpoints]
-        keep = {*sorted(steps)[-LATEST:], self.best}
+        keep = {*sorted(steps)[-LATEST:], *self.best}
         return [step in keep for step in steps]
 
 
@@ -70,7 +69,7 @@ class Checkpoints:
         self.folder = folder.resolve()  # Orbax's writing thread fails late on a relative path
         self._policy = _KeepLatestAndBest()
         self._barrier = _BarrierUnlessFailed()
-        self._unlisted: int | None = None  # a step whose sizes are still to be written
+        self._unlisted: int | None = None  # a step whose checksums are still to be written
         options = ocp.CheckpointManagerOptions(
             preservation_policy=self._policy,
             save_decision_policy=_SaveAlways(),
@@ -95,7 +94,7 @@ class Checkpoints:
         """
         self.wait()  # two saves never overlap, and an error of the last one is raised here
         step = progress.global_step
-        self._policy.best = progress.best_step
+        self._policy.best = (progress.best_step, progress.former_best_step)
         record = {"progress": progress.to_json(), "fingerprint": dict(fingerprint)}
         with self._saving(step):
             if step in self._manager.all_steps():
@@ -127,7 +126,7 @@ class Checkpoints:
         with self._saving(step):
             self._manager.wait_until_finished()
             if is_first():
-                write_sizes(self.folder / str(step))
+                write_checksums(self.folder / str(step))
 
     @contextmanager
     def _saving(self, step: int) -> Iterator[None]:
@@ -144,13 +143,16 @@ class Checkpoints:
         """Saved global steps, ascending."""
         return sorted(self._manager.all_steps())
 
-    def set_aside(self, step: int) -> None:
-        """Moves a damaged checkpoint out of the way, for the user to look at or delete."""
+    def set_aside(self, step: int, *, keep: bool = True) -> None:
+        """Moves a damaged checkpoint out of the way, for the user to look at; or deletes it."""
         if is_first():
             aside = self.folder / ASIDE
-            aside.mkdir(exist_ok=True)
             shutil.rmtree(aside / str(step), ignore_errors=True)
-            (self.folder / str(step)).rename(aside / str(step))
+            if keep:
+                aside.mkdir(exist_ok=True)
+                (self.folder / str(step)).rename(aside / str(step))
+            else:
+                shutil.rmtree(self.folder / str(step))
         meet(f"set aside {step}")
         self._manager.reload()
 
@@ -187,39 +189,14 @@ def list_steps(folder: Path) -> list[int]:
     return sorted(int(path.name) for path in folder.iterdir() if path.name.isdecimal())
 
 
-def write_sizes(path: Path) -> None:
-    """Lists the files of one complete checkpoint in its `sizes.json`.
-
-    The listing itself is whole or absent: half of one would condemn a good checkpoint.
-    """
-    files = sorted(file for file in path.rglob("*") if file.is_file() and file.name != SIZES)
-    sizes = {file.relative_to(path).as_posix(): file.stat().st_size for file in files}
-    beside = path.with_name(f"{SIZES}.{path.name}")
-    beside.write_text(json.dumps(sizes, indent=0))
-    beside.replace(path / SIZES)
-
-
-def check_sizes(path: Path) -> None:
-    """Raises CutShort when a file of one checkpoint is missing or has another size."""
-    listing = path / SIZES
-    if not listing.exists():
-        return  # killed between Orbax's rename and our listing: the readers below will tell
-    try:
-        sizes = read_json(listing, _AGAIN)
-        for name, size in sizes.items():
-            check_kind(size, int, f"{SIZES}, key {name}", _AGAIN)
-    except InputError as error:
-        raise CutShort(f"{SIZES} cannot be read") from error
-    for name, size in sizes.items():
-        file = path / name
-        if not file.is_file():
-            raise CutShort(f"{name} is missing")
-        if file.stat().st_size != size:
-            raise CutShort(f"{name} has {file.stat().st_size} of {size} bytes")
-
-
 def _plain(path: Path) -> Path:
     return plain_path(path.resolve().parent) / path.name
+
+
+def open_checked(path: Path) -> tuple[Progress, dict[str, Any]]:
+    """As `read_record`, of a checkpoint whose every file is what was saved. Raises CutShort."""
+    check_files(path)
+    return read_record(path)
 
 
 def read_record(path: Path) -> tuple[Progress, dict[str, Any]]:

@@ -21,12 +21,13 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
 
-from common.errors import writing
-from common.json_files import parse_json, read_text, take
+from common.errors import InputError, writing
+from common.json_files import parse_json, take
 from common.training.board import Board, open_board
-from common.training.processes import is_first
+from common.training.processes import is_first, tell
 
 FILE = "metrics.jsonl"
+DAMAGED = "metrics.damaged.jsonl"  # lines that were no records any more
 _MEND = "remove that line, or use another --workdir"
 
 
@@ -91,29 +92,54 @@ def cut_lines(path: Path, step: int, evaluated: bool) -> None:
     """Cuts what a run wrote after the checkpoint it goes on from, and a line cut short by a kill.
 
     evaluated: whether the "valid" line of `step` itself stays
-    Raises InputError naming the row of a line that is no record; only the last one may be cut.
+    A line that is no record is moved to `DAMAGED` beside the file, and told; the others stay.
+    Raises InputError for a file that cannot be read.
     """
     if not path.exists():
         return
     done = ("train", "valid") if evaluated else ("train",)
-    kept = []
-    *lines, rest = read_text(path, _MEND).split("\n")
-    for row, text in enumerate([*lines, rest] if _is_whole(rest) else lines, 1):
-        where = f"{path}, row {row}"
-        line = parse_json(text, where, _MEND)
-        at, kind = take(line, "step", int, where, _MEND), take(line, "kind", str, where, _MEND)
+    kept, damaged = [], []
+    *lines, rest = _read_lines(path)
+    for row, line in enumerate([*lines, rest] if _is_whole(rest) else lines, 1):
+        try:
+            at, kind = _find_place(line, f"{path}, row {row}")
+        except InputError as error:
+            damaged.append(line + b"\n")
+            aside = path.with_name(DAMAGED)
+            tell(f"warning: {str(error).partition(';')[0]}; moved to {aside.name}, the rest stays")
+            continue
         is_new = at > step or (at == step and kind not in done)
         if not is_new:
-            kept.append(text + "\n")
-    beside = path.with_name(path.name + ".new")
-    beside.write_text("".join(kept), encoding="utf-8")
+            kept.append(line + b"\n")
+    if damaged:
+        with path.with_name(DAMAGED).open("ab") as file:
+            file.writelines(damaged)
+    beside = path.with_name(path.name + ".tmp")
+    beside.write_bytes(b"".join(kept))
     os.replace(beside, path)
 
 
-def _is_whole(text: str) -> bool:
+def _read_lines(path: Path) -> list[bytes]:
+    try:
+        return path.read_bytes().split(b"\n")
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read ({error.strerror}); {_MEND}") from None
+
+
+def _find_place(line: bytes, where: str) -> tuple[int, str]:
+    """The step and the kind of a record. Raises InputError for a line that is none."""
+    try:
+        text = line.decode("utf-8")
+    except UnicodeDecodeError as error:
+        raise InputError(f"{where}, byte {error.start + 1}: is not UTF-8; {_MEND}") from None
+    record = parse_json(text, where, _MEND)
+    return take(record, "step", int, where, _MEND), take(record, "kind", str, where, _MEND)
+
+
+def _is_whole(line: bytes) -> bool:
     """Whether the last line, which has no end, has all but that."""
     try:
-        return isinstance(json.loads(text), dict)
+        return isinstance(json.loads(line), dict)
     except (ValueError, RecursionError):
         return False
 

@@ -11,12 +11,13 @@ from jax.sharding import Mesh
 
 from common.errors import InputError
 from common.training.checkpoints import Checkpoints
+from common.training.fit import describe_identities
 from common.training.interrupts import catch_signals
 from common.training.logbook import Logbook
 from common.training.mesh import put_batch
 from common.training.optimizers import make_updater
 from common.training.resident import put_resident
-from common.training.restore import describe_identities, load_params, restore_newest
+from common.training.restore import load_params, restore_newest, settle_best
 from common.training.settings import TrainSettings
 from common.training.sharding import place_shapes
 from common.training.stage_loop import Iterate, Run, Source, Validate, run_stage
@@ -148,6 +149,8 @@ def train(
                 if signal is not None:
                     params = state.params
                     break
+                if progress.best_step != progress.global_step:
+                    progress = settle_best(checkpoints, progress)
                 params = take_best(checkpoints, state, progress, shapes)
                 progress = finish_stage(progress, stage)
                 if progress.stage == len(task.stages):
@@ -169,9 +172,17 @@ def train(
 def take_best(
     checkpoints: Checkpoints, state: TrainState, progress: Progress, shapes: Params
 ) -> Params:
-    """The best parameters of a finished stage, from disk where they are not the current ones."""
-    if progress.best_step in (None, progress.global_step):
+    """The best parameters of a finished stage, from disk where they are not the current ones.
+
+    Raises InputError where they can no longer be read.
+    """
+    if progress.best_step == progress.global_step:
         return state.params
+    if progress.best_step is None:
+        raise InputError(
+            f"{checkpoints.folder}: nothing is left of the best of stage {progress.stage_name}; "
+            "start the same command again: the last checkpoint is then judged anew"
+        )
     return load_params(checkpoints.folder / str(progress.best_step), shapes)
 
 

@@ -12,21 +12,21 @@ from common.data.fingerprint import select_parts
 from common.errors import InputError
 from common.training.checkpoints import (
     IDENTITY,
-    CutShort,
-    check_sizes,
     describe_saved,
     describe_tree,
     list_steps,
+    open_checked,
     read_params,
-    read_record,
 )
-from common.training.restore import DATA, check_data, check_finite, check_fit, check_identities
+from common.training.checksums import CutShort, check_files
+from common.training.fit import CONFIG, DATA, check_data, check_finite, check_fit, check_identities
 from common.training.sharding import cut_rows
 from common.training.state import Progress
 from common.training.task import Params, Task
 
 _OTHER = "give another run to start from"
-_MAY_DIFFER = ("seed", "start", DATA, IDENTITY)  # the last two are told in words of their own
+# The last two are told in words of their own.
+_MAY_DIFFER = ("seed", "start", CONFIG, DATA, IDENTITY)
 
 
 class Start(NamedTuple):
@@ -41,7 +41,7 @@ def find_start(task: Task, fingerprint: Mapping[str, Any]) -> Start:
     """The best checkpoint of the run at `task.start`.
 
     fingerprint: of the run that begins; method, tables, history rule and split must be the same,
-        the seed and the lists that it is judged by need not
+        the seed, the configuration and the lists that it is judged by need not
     Raises InputError when there is none, it is of other data, or the run has gone on to a later
     stage, which keeps the best of that stage only.
     """
@@ -100,7 +100,7 @@ def load_start(start: Start, shapes: Any, rows: Mapping[str, int]) -> Params:
 
 def _check_params(start: Start, shapes: Any, rows: Mapping[str, int]) -> None:
     try:
-        check_sizes(start.path)
+        check_files(start.path)
         saved = cut_rows(describe_saved(start.path, "params"), start.rows)
     except CutShort as error:
         raise InputError(f"{start.path}: cannot be read ({error}); {_OTHER}") from error
@@ -110,7 +110,7 @@ def _check_params(start: Start, shapes: Any, rows: Mapping[str, int]) -> None:
 def _read_newest(folder: Path) -> tuple[Progress, dict[str, Any]]:
     for step in reversed(list_steps(folder)):
         try:
-            return read_record(folder / str(step))
+            return open_checked(folder / str(step))
         except CutShort:
             continue
     raise InputError(f"{folder}: no checkpoint to start from; train that run first, or {_OTHER}")

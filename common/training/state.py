@@ -59,6 +59,8 @@ class Progress:
     evaluated_step: int = 0  # the stage's step of the last evaluation; 0 = none yet
     best_value: float | None = None  # of Stopping.metric in this stage
     best_step: int | None = None  # the global step it was reached at
+    former_best_value: float | None = None  # the best before that; its checkpoint is kept too
+    former_best_step: int | None = None
     bad_evaluations: int = 0  # without a gain, one after the other
     bad_since_drop: int = 0  # the same, counted again after each drop of the learning rate
     rate_scale: float = 1.0

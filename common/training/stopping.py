@@ -43,6 +43,8 @@ def judge(progress: Progress, stopping: Stopping, value: float) -> Progress:
             progress,
             best_value=value,
             best_step=progress.global_step,
+            former_best_value=progress.best_value,
+            former_best_step=progress.best_step,
             bad_evaluations=0,
             bad_since_drop=0,
         )

@@ -127,7 +127,7 @@ def test_a_checkpoint_cut_short_is_replaced_by_the_previous_one(finished, run, t
     largest.write_bytes(largest.read_bytes()[: largest.stat().st_size // 2])
     outcome = run(workdir)
     assert outcome.code == 0
-    assert f"checkpoints/{steps[-1]}: cut short" in outcome.err
+    assert f"checkpoints/{steps[-1]}: damaged" in outcome.err
     assert f"going on from {steps[-2]}" in outcome.err
     assert lasting(workdir) == lasting(finished)
 

@@ -72,6 +72,24 @@ def test_checkpoints_of_another_dataset_are_refused(finished, run, tmp_path):
     assert line.endswith("delete the folder to start again, or use another --workdir")
 
 
+def test_checkpoints_of_another_configuration_are_refused(finished, run, tmp_path):
+    """A checkpoint knows its configuration itself: without, or beside another, config.json."""
+    workdir = tmp_path / "run"
+    shutil.copytree(finished / "checkpoints", workdir / "checkpoints")
+    line = only_line(run(workdir, "--config.train.learning_rate=0.01"))
+    assert re.search(
+        r"checkpoints/\d+: made by another run \(config\.train\.learning_rate was", line
+    )
+    saved = json.loads((finished / "config.json").read_text())
+    saved["config"]["reasoner"]["steps"] = 1  # parameters of the same shapes, other numbers
+    (workdir / "config.json").write_text(json.dumps(saved))
+    told = r"made by another run \(config\.reasoner\.steps was 2 and is 1\)"
+    for flags in (["--mode=evaluate"], ["--mode=explain", "--users=#1"]):
+        words = [f"--workdir={workdir}", *flags]
+        with pytest.raises(InputError, match=told):
+            train_command.main(words)
+
+
 def test_nothing_to_rank_is_named(tiny, run, tmp_path):
     """Targets with too little history are not ranked; here that leaves none."""
     line = only_line(run(tmp_path / "run", "--config.data.min_history=1000"))

@@ -12,21 +12,18 @@ from common.errors import InputError
 from common.training.checkpoints import (
     ASIDE,
     Checkpoints,
-    CutShort,
-    check_sizes,
     list_steps,
     read_record,
 )
+from common.training.checksums import LISTING, CutShort, check_files, write_checksums
+from common.training.fit import check_fingerprint
 from common.training.mesh import make_mesh
-from common.training.restore import (
-    check_fingerprint,
-    load_params,
-    load_trained,
-    restore_newest,
-)
+from common.training.restore import load_params, load_trained, restore_newest
 from common.training.sharding import place_shapes
 from common.training.state import Progress, StageSummary, TrainState, derive_key
+from common.training.task import Stopping
 
+STEPS = (5, 10, 15, 20, 30, 40)
 PRINT = {"config": {"width": 4}, "dataset": "abc"}
 
 
@@ -40,16 +37,19 @@ def describe(progress, **changes):
     return place_shapes(make_state(0, **changes), make_mesh(jax.devices()[:1]))
 
 
-def make_progress(step, best):
-    return Progress(stage_name="fit", step=step, best_step=best, best_value=0.5, position={"e": 1})
+def make_progress(step, best, former=5):
+    return Progress(
+        stage_name="fit", step=step, evaluated_step=step, position={"e": 1},
+        best_step=best, best_value=0.5, former_best_step=former, former_best_value=0.25,
+    )  # fmt: skip
 
 
 @pytest.fixture
 def folder(tmp_path):
-    """Checkpoints 10, 20, 30, 40 were saved; 10 is the best."""
+    """Checkpoints 5, 10, ..., 40 were saved; 10 is the best, and 5 was before."""
     with Checkpoints(tmp_path / "checkpoints") as checkpoints:
-        for step in (10, 20, 30, 40):
-            checkpoints.save(make_state(step), make_progress(step, best=10), PRINT)
+        for step in STEPS:
+            checkpoints.save(make_state(step), make_progress(step, best=min(step, 10)), PRINT)
     return tmp_path / "checkpoints"
 
 
@@ -58,8 +58,8 @@ def restore(folder, **changes):
         return restore_newest(checkpoints, lambda p: describe(p, **changes), PRINT)
 
 
-def test_latest_two_and_the_best_are_kept(folder):
-    assert list_steps(folder) == [10, 30, 40]
+def test_the_latest_three_the_best_and_the_one_before_it_are_kept(folder):
+    assert list_steps(folder) == [5, 10, 20, 30, 40]
     state, progress = restore(folder)
     assert progress == make_progress(40, best=10)
     jax.tree.map(np.testing.assert_array_equal, state, make_state(40))
@@ -107,33 +107,54 @@ def test_any_file_cut_short_falls_back_to_the_checkpoint_before(folder, capsys):
     files = kinds_of_files(folder)
     assert len(files) >= 8
     for file in files:
-        for damage in ("half", "gone"):
+        for damage in (cut_in_half, flip_a_bit, Path.unlink):
             shutil.rmtree(folder)
             shutil.copytree(spare, folder)
-            if damage == "gone" and file.name == "sizes.json":
-                continue  # only the listing itself: the rest is whole
-            if damage == "gone":
-                file.unlink()
-            else:
-                file.write_bytes(file.read_bytes()[: file.stat().st_size // 2])
+            damage(file)
             state, progress = restore(folder)
             assert progress.step == 30, file
             assert int(state.step) == 30
             warning = capsys.readouterr().err
-            assert f"warning: {folder / '40'}: cut short (" in warning
-            assert "going on from 30" in warning
-            assert list_steps(folder) == [10, 30]
-            assert (folder / ASIDE / "40").is_dir()
+            killed = damage is Path.unlink and file.name == LISTING
+            assert f"warning: {folder / '40'}: damaged (" in warning
+            assert f"; {'deleted' if killed else 'moved to damaged/'}, going on from 30" in warning
+            assert list_steps(folder) == [5, 10, 20, 30]
+            assert (folder / ASIDE / "40").is_dir() != killed
 
 
-@pytest.mark.parametrize("name", ["params/manifest.ocdbt", "progress/metadata", "optimizer"])
-def test_without_the_listing_orbax_itself_tells(folder, name):
-    """A kill between the save and its listing, and damage on top of that."""
-    (folder / "40" / "sizes.json").unlink()
-    assert restore(folder)[1].step == 40
-    path = folder / "40" / name
-    shutil.rmtree(path) if path.is_dir() else path.write_bytes(b"")
-    assert restore(folder)[1].step == 30
+def cut_in_half(file):
+    file.write_bytes(file.read_bytes()[: file.stat().st_size // 2])
+
+
+def flip_a_bit(file):
+    content = bytearray(file.read_bytes())
+    content[len(content) // 2] ^= 1
+    file.write_bytes(content)
+
+
+def test_two_files_that_changed_places_and_one_too_many_are_found(folder):
+    first, second = (folder / "40" / part / "_METADATA" for part in ("params", "optimizer"))
+    content = first.read_bytes()
+    first.write_bytes(second.read_bytes())
+    second.write_bytes(content)
+    with pytest.raises(CutShort, match=r"^optimizer/_METADATA has "):
+        check_files(folder / "40")
+    (folder / "30" / "params" / "more").touch()
+    with pytest.raises(CutShort, match=r"^params/more is not in checksums\.json$"):
+        check_files(folder / "30")
+
+
+def test_the_only_checkpoint_without_a_listing_is_a_save_that_was_killed(tmp_path, capsys):
+    folder = tmp_path / "checkpoints"
+    with Checkpoints(folder) as checkpoints:
+        checkpoints.save(make_state(5), make_progress(5, best=5), PRINT)
+    (folder / "5" / LISTING).rename(folder / "5" / "sizes.json")
+    with pytest.raises(InputError, match=r"5: saved by an older version, without checksums"):
+        restore(folder)
+    (folder / "5" / "sizes.json").unlink()
+    assert restore(folder) is None
+    assert "did not come to its end); deleted, beginning again" in capsys.readouterr().err
+    assert list_steps(folder) == []
 
 
 def test_a_folder_left_by_a_kill_in_the_middle_of_a_save_is_ignored(folder):
@@ -142,7 +163,7 @@ def test_a_folder_left_by_a_kill_in_the_middle_of_a_save_is_ignored(folder):
 
 
 def test_nothing_readable_says_what_and_how_to_mend(folder):
-    for step in (10, 30, 40):
+    for step in list_steps(folder):
         (folder / str(step) / "progress" / "metadata").write_bytes(b"{")
     with pytest.raises(InputError) as error:
         restore(folder)
@@ -151,11 +172,19 @@ def test_nothing_readable_says_what_and_how_to_mend(folder):
     assert message.endswith("; delete the folder to start again, or use another --workdir")
 
 
-def test_a_broken_best_is_forgotten_and_said_so(folder, capsys):
-    (folder / "10" / "params" / "_METADATA").unlink()
+def test_the_best_before_takes_the_place_of_a_broken_best(folder, capsys):
+    flip_a_bit(folder / "10" / "params" / "_METADATA")
     _, progress = restore(folder)
-    assert (progress.best_step, progress.best_value, progress.step) == (None, None, 40)
-    assert "the best so far, cut short (params/_METADATA is missing)" in capsys.readouterr().err
+    assert (progress.best_step, progress.best_value, progress.step) == (5, 0.25, 40)
+    assert (progress.former_best_step, progress.evaluated_step) == (None, 40)
+    assert (
+        "10: the best so far, damaged (params/_METADATA has other bytes than were saved); "
+        "the best before it, 5, takes its place"
+    ) in capsys.readouterr().err
+    flip_a_bit(folder / "5" / "params" / "_METADATA")
+    _, progress = restore(folder)
+    assert (progress.best_step, progress.best_value, progress.evaluated_step) == (None, None, 0)
+    assert "the next evaluation sets a new best" in capsys.readouterr().err
 
 
 def test_another_model_gives_a_table_of_differences(folder):
@@ -167,7 +196,7 @@ def test_another_model_gives_a_table_of_differences(folder):
         ["name", "saved", "expected"],
         ["table", "float32", "[5,", "3]", "float32", "[6,", "3]"],
     ]
-    assert list_steps(folder) == [10, 30, 40]  # a misfit is not damage
+    assert list_steps(folder) == [5, 10, 20, 30, 40]  # a misfit is not damage
 
 
 def test_other_names_and_dtypes_are_differences_too(folder):
@@ -207,13 +236,13 @@ def test_data_is_compared_by_its_parts(folder):
         check_fingerprint(folder, {"dataset": "a" * 64}, {"data": ours})
 
 
-def test_sizes_name_the_file(folder):
-    check_sizes(folder / "40")
+def test_damage_names_the_file(folder):
+    check_files(folder / "40")
     file = folder / "40" / "progress" / "metadata"
     size = file.stat().st_size
     file.write_bytes(b"{}")
     with pytest.raises(CutShort, match=f"^progress/metadata has 2 of {size} bytes$"):
-        check_sizes(folder / "40")
+        check_files(folder / "40")
     with pytest.raises(CutShort, match=r"^progress, key fingerprint: missing$"):
         read_record(folder / "40")
 
@@ -233,9 +262,26 @@ def test_load_trained_takes_best_or_latest(tiny, tmp_path, capsys):
     (tmp_path / "checkpoints" / "18" / "params" / "_METADATA").unlink()
     *_, progress = load_trained(task, batch, tmp_path, 3, mesh, "latest")
     assert progress.global_step == 12
-    assert "18: cut short (params/_METADATA is missing); using 12" in capsys.readouterr().err
+    assert "18: damaged (params/_METADATA is missing); using 12" in capsys.readouterr().err
     with pytest.raises(InputError, match="no checkpoint; train first"):
         load_trained(task, batch, tmp_path / "nowhere", 3, mesh)
+
+
+def test_a_damaged_best_gives_way_to_the_best_before(tiny, tmp_path, capsys):
+    values = [0.1, 0.2, 0.6, 0.4, 0.3, 0.2, 0.1, 0.1]  # at steps 6, 12, ..., 48
+    stopping = Stopping(metric="fit", patience=0)
+    task = tiny.make_task(tiny.make_stage(epochs=8, stopping=stopping))
+    tiny.run(tmp_path, task, tiny.fall(values))
+    assert list_steps(tmp_path / "checkpoints") == [12, 18, 36, 42, 48]
+    flip_a_bit(tmp_path / "checkpoints" / "18" / "optimizer" / "_METADATA")
+    batch, mesh = tiny.TinySource(task.stages[0])[0], make_mesh(jax.devices()[:1])
+    _, _, progress = load_trained(task, batch, tmp_path, 3, mesh)
+    assert progress.global_step == 12
+    assert (
+        "18: damaged (optimizer/_METADATA has other bytes than were saved); using 12"
+    ) in capsys.readouterr().err
+    (summary,) = tiny.run(tmp_path, task, tiny.fall([])).stages
+    assert (summary.best_step, summary.best_value) == (12, 0.2)
 
 
 SPOILT_RECORDS = {
@@ -262,7 +308,7 @@ SPOILT_RECORDS = {
 def test_a_record_of_another_form_counts_as_cut_short(folder, spoil, capsys):
     file = folder / "40" / "progress" / "metadata"
     file.write_text(json.dumps(spoil(json.loads(file.read_text()))))
-    (folder / "40" / "sizes.json").unlink()
+    write_checksums(folder / "40")
     with pytest.raises(CutShort, match=r"^progress"):
         read_record(folder / "40")
     assert restore(folder)[1].step == 30
@@ -271,9 +317,9 @@ def test_a_record_of_another_form_counts_as_cut_short(folder, spoil, capsys):
 
 @pytest.mark.parametrize("content", ["[]", "5", '{"a": "b"}', '{"a": null}', "[" * 100_000])
 def test_a_listing_of_another_form_counts_as_cut_short(folder, content):
-    (folder / "40" / "sizes.json").write_text(content)
-    with pytest.raises(CutShort, match=r"^sizes\.json cannot be read$"):
-        check_sizes(folder / "40")
+    (folder / "40" / LISTING).write_text(content)
+    with pytest.raises(CutShort, match=r"^checksums\.json cannot be read$"):
+        check_files(folder / "40")
 
 
 @pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])

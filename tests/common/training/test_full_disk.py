@@ -12,7 +12,8 @@ import jax
 import pytest
 
 from common.errors import WriteError
-from common.training.checkpoints import list_steps, write_sizes
+from common.training.checkpoints import list_steps
+from common.training.checksums import write_checksums
 
 UNLIMITED = resource.getrlimit(resource.RLIMIT_FSIZE)
 ROOM = 60_000  # bytes: more than any file but the wide table of `make_wide`
@@ -121,13 +122,13 @@ def test_a_full_disk_under_tensorboard_does_not_hold_the_run_for_ever(tiny, tmp_
 
 
 def test_a_listing_is_whole_or_absent(tiny, tmp_path, make_room):
-    """A kill or a full disk while the sizes are written must not condemn a good checkpoint."""
+    """A kill or a full disk while the checksums are written must not condemn a good checkpoint."""
     tiny.run(tmp_path, iterate=tiny.interrupt("SIGTERM", 3))
     path = tmp_path / "checkpoints" / "4"
-    (path / "sizes.json").unlink()
+    (path / "checksums.json").unlink()
     fill_disk(10)
     with pytest.raises(OSError, match="File too large"):
-        write_sizes(path)
+        write_checksums(path)
     make_room()
-    assert not (path / "sizes.json").exists()
+    assert not (path / "checksums.json").exists()
     assert tiny.run(tmp_path).global_step == 24

@@ -53,6 +53,32 @@ def test_a_line_cut_short_by_a_kill_goes_too(tmp_path):
     assert path.read_text() == "".join(text.splitlines(keepends=True)[:5])
 
 
+DAMAGE = {
+    "no JSON": b'{"step": 20, "sta',
+    "no UTF-8": b'{"step": 20, "kind": "\xff"}',
+    "a list": b"[]",
+    "no step": b'{"kind": "train"}',
+    "a step that is a text": b'{"step": "20", "kind": "train"}',
+    "deep": b"[" * 100_000,
+    "empty": b"",
+}
+
+
+@pytest.mark.parametrize("bad", DAMAGE.values(), ids=DAMAGE)
+def test_a_damaged_line_is_named_and_kept_aside(tmp_path, bad, capsys):
+    write_three(tmp_path)
+    path = tmp_path / "metrics.jsonl"
+    lines = path.read_bytes().splitlines(keepends=True)
+    path.write_bytes(b"".join([*lines[:2], bad + b"\n", *lines[3:]]))
+    cut_lines(path, 20, True)
+    assert path.read_bytes() == b"".join([*lines[:2], lines[3]])
+    assert (tmp_path / "metrics.damaged.jsonl").read_bytes() == bad + b"\n"
+    line = capsys.readouterr().err
+    assert line.startswith(f"warning: {path}, row 3")
+    assert line.endswith("; moved to metrics.damaged.jsonl, the rest stays\n")
+    assert line.count("\n") == 1
+
+
 def test_values_that_are_not_finite_are_null(tmp_path):
     with Logbook(tmp_path, 0, False, tensorboard=False) as log:
         log.write("train", "fit", 1, {"a": math.nan, "b": math.inf}, {})

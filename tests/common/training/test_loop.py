@@ -28,7 +28,8 @@ def test_best_is_returned_and_patience_ends_the_stage(tiny, tmp_path):
     tiny.assert_same(result.params, kept[1])
     (summary,) = result.stages
     assert (summary.best_value, summary.best_step, summary.ended_by) == (0.4, 12, "patience")
-    assert list_steps(tmp_path / "checkpoints") == [12, 18, 24]
+    # The latest three, the best among them, and the best before it.
+    assert list_steps(tmp_path / "checkpoints") == [6, 12, 18, 24]
     # Started again, the stopped stage stays stopped.
     assert tiny.run(tmp_path, tiny.make_task(stage), validate=tiny.fall([])).stages == result.stages
 
@@ -110,8 +111,12 @@ def test_checkpoints_between_evaluations(tiny, tmp_path):
             yield source[step]
 
     tiny.run(tmp_path, settings=settings, iterate=iterate)
-    assert list_steps(tmp_path / "checkpoints") == [20, 24]
-    assert saved[-4:][0] in ([12, 16], [12, 16, 20], [16, 20])  # written in the background
+    assert list_steps(tmp_path / "checkpoints") == [16, 20, 24]
+    assert saved[-4:][0] in (
+        [8, 12, 16],
+        [8, 12, 16, 20],
+        [12, 16, 20],
+    )  # written in the background
 
 
 def test_evaluation_interval(tiny):

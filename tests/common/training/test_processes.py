@@ -47,7 +47,7 @@ def test_killed_and_started_again_goes_on_with_the_same_numbers(
 def test_sigterm_saves_and_leaves(finish, tiny, whole, tmp_path):
     part = finish(tmp_path, "--signal", "SIGTERM", "--at", 14)
     assert (part["interrupted"], part["global_step"]) == ("SIGTERM", 15)
-    assert (tmp_path / "checkpoints" / "15" / "sizes.json").is_file()
+    assert (tmp_path / "checkpoints" / "15" / "checksums.json").is_file()
     assert finish(tmp_path) == whole[0]
     assert tiny.read_lines(tmp_path) == tiny.read_lines(whole[1])
 

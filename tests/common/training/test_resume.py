@@ -151,7 +151,7 @@ def test_a_cut_short_checkpoint_costs_steps_but_no_number(tiny, tmp_path, capsys
     path = tmp_path / "checkpoints" / "21" / "optimizer" / "manifest.ocdbt"
     path.write_bytes(path.read_bytes()[:30])
     rest = tiny.run(tmp_path)
-    assert "21: cut short (optimizer/manifest.ocdbt has 30 of" in capsys.readouterr().err
+    assert "21: damaged (optimizer/manifest.ocdbt has 30 of" in capsys.readouterr().err
     tiny.assert_same(whole[0].params, rest.params)
     assert tiny.read_lines(whole[1]) == tiny.read_lines(tmp_path)
 
