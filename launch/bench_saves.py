@@ -2,9 +2,10 @@
 
     python -m launch.bench saves [--megabytes=250] [--saves=3] [--folder=DIR]
 
-stall    what `Checkpoints.save` takes from the training loop: copying the state
-write    from there until the checkpoint is complete on disk, while training goes on
-overlap  what the next save takes if it comes at once: it waits for the one before
+stall      what `Checkpoints.save` takes from the training loop: copying the state
+write      from there until the checkpoint is complete on disk, while training goes on
+overlap    what the next save takes if it comes at once: it waits for the one before
+checksums  the part of `write` that reads the files again and lists their checksums
 """
 
 from __future__ import annotations
@@ -70,11 +71,12 @@ def _measure(values: flags.FlagValues) -> dict[str, Any]:
 
 
 def measure_saves(folder: Path, megabytes: int, saves: int) -> dict[str, Any]:
-    """Seconds of the three kinds for one state, after one save that is not counted."""
+    """Seconds of each kind for one state, after one save that is not counted."""
     from common.training.checkpoints import Checkpoints
+    from common.training.checksums import write_checksums
     from common.training.state import Progress
 
-    seconds: dict[str, list[float]] = {"stall": [], "write": [], "overlap": []}
+    seconds: dict[str, list[float]] = {"stall": [], "write": [], "overlap": [], "checksums": []}
     state = draw_state(megabytes)
     step = 0
     with Checkpoints(folder / "checkpoints") as checkpoints:
@@ -94,6 +96,9 @@ def measure_saves(folder: Path, megabytes: int, saves: int) -> dict[str, Any]:
             begun = time.perf_counter()
             checkpoints.wait()
             seconds["write"].append(time.perf_counter() - begun)
+            begun = time.perf_counter()
+            write_checksums(folder / "checkpoints" / str(step))
+            seconds["checksums"].append(time.perf_counter() - begun)
     return {kind: summarize(times) for kind, times in seconds.items()}
 
 
