@@ -13,6 +13,15 @@ import jax
 import numpy as np
 from jax.sharding import Mesh
 
+from common.ranking.blind import (
+    PLACES,
+    POSITIVE,
+    STAND_IN,
+    blank_target,
+    hide_target,
+    score_shuffled,
+    take_hidden,
+)
 from common.ranking.catalogue import split_catalogue
 from common.ranking.plans import make_plan
 from common.ranking.rerank import (
@@ -46,17 +55,19 @@ def explain_filter(
         served: str, n_items: int, params: Any, constants: Any, batch: Any, other: Any
     ) -> tuple[Shortlist, Reranked]:
         batch = dict(batch)
-        seen, retriever = batch.pop("seen"), task.retrievers[served]
+        hidden, retriever = take_hidden(batch), task.retrievers[served]
+        score = partial(task.score, params, constants)
         with jax.default_matmul_precision("highest"):
             shortlist = make_shortlist(
                 bind_finder(retriever, params, constants, batch, other),
-                lambda negatives: task.score(params, constants, {**batch, "negatives": negatives}),
+                lambda items: score_shuffled(score, batch, items, hidden[PLACES]),
                 retriever.count,
-                batch["target"],
-                seen,
+                hidden[POSITIVE],
+                hidden["seen"],
+                hidden[STAND_IN],
                 split_catalogue(n_items, 2),
             )
-        return shortlist, rerank_catalogue(shortlist, batch["target"])
+        return shortlist, rerank_catalogue(shortlist, hidden[POSITIVE])
 
     def run(case: Case) -> Explanation:
         dataset, retriever = case.dataset, task.retrievers[case.task]
@@ -69,9 +80,11 @@ def explain_filter(
         )  # fmt: skip
         host, beside, other = plan.batches[0], plan.others[0], None
         if beside is not None and retriever.other is not None:
+            beside = blank_target(beside, dataset.n_items)
             other = (retriever.other.params, retriever.other.constants, put_batch(mesh, beside))
+        blind = hide_target(host, plan.orders[0], dataset.n_items)
         found = jax.device_get(
-            rank(case.task, dataset.n_items, params, constants, put_batch(mesh, host), other)
+            rank(case.task, dataset.n_items, params, constants, put_batch(mesh, blind), other)
         )
         short, again = jax.tree.map(lambda array: array[0], found)
         if again.final.broken:
@@ -84,7 +97,7 @@ def explain_filter(
         best = [item for item in recommended if item["item"] != host["target"][0]][:SHOWN]
         chosen = np.zeros((2, SHOWN), np.int32)
         chosen[:, : len(best)] = [item["item"] for item in best]
-        del host["seen"]
+        del host["seen"], host[PLACES]
         shown = put_batch(mesh, {**host, "negatives": chosen})
         weights = jax.device_get(weigh(params, constants, shown))
         columns = ([] if target is None else [0]) + [1 + place for place in range(len(best))]

@@ -13,7 +13,9 @@ import numpy as np
 
 from common.data.batches import evaluation_source
 from common.data.dataset import Dataset
+from common.data.hashing import TASK_STREAM
 from common.data.timeline import Timeline
+from common.ranking.blind import PLACES, draw_items, draw_order, pad_columns
 from common.ranking.rows import RankedRows
 from common.ranking.seen import FilterChoice, find_seen, pad_seen
 from common.training.task import Task
@@ -30,6 +32,7 @@ class Plan(NamedTuple):
     # The same rows as a retriever that is another model sees them; None where there is none
     others: list[HostBatch] | list[None]
     columns: dict[str, slice]  # protocol -> its negatives in batch["negatives"]
+    orders: list[np.ndarray]  # int16 [B, C] for each batch, see `common.ranking.blind`
     full: bool
     mean_size: float  # of the full ranking
 
@@ -50,15 +53,17 @@ def make_plan(
     for protocol, stored in ranked.lists.items():
         columns[protocol] = slice(begin, begin + stored.items.shape[1] - 1)
         begin = columns[protocol].stop
-    # Candidates come in multiples of 8, filled up with the target: measured on CPU, the columns
-    # beyond are multiplied in another order, and equal items would no longer tie to the last bit.
-    filler = np.repeat(ranked.targets[:, None], -(begin + 1) % 8 if begin else 0, axis=1)
+    stream = TASK_STREAM[name]
+    filler = draw_items(
+        stream, ranked.rows, pad_columns(begin + 1) if begin else 0, dataset.n_items
+    )
     negatives = np.concatenate(
         [stored.items[:, 1:] for stored in ranked.lists.values()] + [filler], axis=1
     )
     view = dataclasses.replace(task.view, task=name)
     source = evaluation_source(dataset, timeline, view, ranked.rows, batch_size, negatives)
     batches = [dict(source[index]) for index in range(len(source))]
+    orders = [draw_order(stream, batch["row"], 1 + negatives.shape[1]) for batch in batches]
     mean_size = 0.0
     if full:
         seen = find_seen(dataset, timeline, name, ranked.rows, filter_seen)
@@ -69,12 +74,16 @@ def make_plan(
             batch["seen"] = pad_seen(seen, begin, end, batch_size)
     others: list[HostBatch] | list[None] = [None] * len(batches)
     retriever = task.retrievers.get(name)
+    if full and task.score_catalogue is None and retriever is not None:
+        count = 1 + min(retriever.count, dataset.n_items)
+        for batch in batches:
+            batch[PLACES] = draw_order(stream, batch["row"], count + pad_columns(count))
     if full and task.score_catalogue is None and retriever is not None and retriever.other:
         # All rows, also those with fewer earlier events than the other model was trained on.
         view = dataclasses.replace(retriever.other.view, task=name)
         source = evaluation_source(dataset, timeline, view, ranked.rows, batch_size)
         others = [dict(source[index]) for index in range(len(source))]
-    return Plan(ranked, batches, others, columns, full, mean_size)
+    return Plan(ranked, batches, others, columns, orders, full, mean_size)
 
 
 def describe_plans(

@@ -23,6 +23,17 @@ from common.data.dataset import Dataset
 from common.data.timeline import Timeline
 from common.data.view import HOST_FIELDS
 from common.errors import InputError
+from common.ranking.blind import (
+    PLACES,
+    POSITIVE,
+    STAND_IN,
+    blank_target,
+    check_scores,
+    hide_target,
+    put_back,
+    score_shuffled,
+    take_hidden,
+)
 from common.ranking.catalogue import CHUNK_BYTES, Counts, count_catalogue, split_catalogue
 from common.ranking.metrics import mean_metrics
 from common.ranking.plans import FULL, Plan, describe_plans, make_plan
@@ -143,30 +154,33 @@ def make_evaluator(
         # served: whose retriever, "" = no matter; other: params, constants and batch of a
         # retriever that is another model. They are arguments: a constant would be compiled in.
         batch = dict(batch)
-        seen = batch.pop("seen", None)
+        hidden = take_hidden(batch)
+        target, seen = hidden[POSITIVE], hidden.get("seen")
         scores: jax.Array | None = None
         counts: Counts | Reranked | None = None
+
+        def score(shown: Batch) -> jax.Array:
+            found = task.score(params, constants, shown)
+            shape = (len(target), 1 + shown["negatives"].shape[1])
+            return check_scores(found, shape, f"method {task.name}, score")
+
         with jax.default_matmul_precision("highest"):
             if batch["negatives"].shape[1]:
-                scores = task.score(params, constants, batch).astype(jnp.float32)
+                scores = score(batch)
             if seen is not None and score_all is None:
                 shortlist = make_shortlist(
                     bind_finder(task.retrievers[served], params, constants, batch, other),
-                    lambda negatives: task.score(
-                        params, constants, {**batch, "negatives": negatives}
-                    ),
+                    lambda items: score_shuffled(score, batch, items, hidden[PLACES]),
                     task.retrievers[served].count,
-                    batch["target"],
+                    target,
                     seen,
+                    hidden[STAND_IN],
                     items,
                 )
-                counts = rerank_catalogue(shortlist, batch["target"])
+                counts = rerank_catalogue(shortlist, target)
             elif seen is not None and score_all is not None:
                 counts = count_catalogue(
-                    lambda chunk: score_all(params, constants, batch, chunk),
-                    batch["target"],
-                    seen,
-                    items,
+                    lambda chunk: score_all(params, constants, batch, chunk), target, seen, items
                 )
         return scores, counts
 
@@ -188,8 +202,11 @@ def make_evaluator(
         edit = edit_batch or (lambda batch: batch)
         edited = {
             name: [
-                (edit(batch), None if beside is None else edit(beside))
-                for batch, beside in zip(plan.batches, plan.others, strict=True)
+                (
+                    hide_target(edit(batch), order, dataset.n_items),
+                    None if beside is None else blank_target(edit(beside), dataset.n_items),
+                )
+                for batch, order, beside in zip(plan.batches, plan.orders, plan.others, strict=True)
             ]
             for name, plan in plans.items()
         }
@@ -236,11 +253,11 @@ def _collect(
     """Turns the outputs of all batches of a task into one rank table per protocol."""
     counts: dict[str, list[tuple[Any, Any]]] = {FULL: []} if plan.full else {}
     counts |= {protocol: [] for protocol in plan.columns}
-    for batch, (scores, catalogue) in zip(plan.batches, outputs, strict=True):
+    for batch, order, (scores, catalogue) in zip(plan.batches, plan.orders, outputs, strict=True):
         real = batch["valid"] != 0
         rows = batch["row"][real]
         if scores is not None:
-            scores = scores[real]
+            scores = put_back(scores, order)[real]
             items = np.concatenate([batch["target"][:, None], batch["negatives"]], axis=1)[real]
             broken = np.argwhere(~np.isfinite(scores))
             if len(broken):

@@ -16,6 +16,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
+from common.ranking.blind import pad_columns
 from common.ranking.catalogue import Counts, count_catalogue, score_chunk
 from common.ranking.metrics import metrics_from_ranks
 from common.ranking.ranks import Ranks
@@ -60,28 +61,30 @@ def make_shortlist(
     count: int,
     target: jax.Array,
     seen: jax.Array,
+    stand_in: jax.Array,
     items: np.ndarray,
 ) -> Shortlist:
     """Retrieves R items for each row and scores them, and the positive, with the method.
 
     find:   int32 [I] items -> [B, I], the retriever's scores
-    score:  negatives int32 [B, n] -> [B, 1 + n], the method's scores, the positive's first
+    score:  candidates int32 [B, n] -> float32 [B, n], the method's scores, see `score_shuffled`
     count:  R, or all items where there are fewer
     target: int32 [B]; the positive is retrieved like any other item, by its score
     seen:   int32 [B, F], items left out of each row: distinct, without the target, 0 pads
+    stand_in: int32 [B], an item for the places that would be empty, or have the positive twice
     items:  int32 [K, I] as from `split_catalogue`
     """
     count = min(count, int((items > 0).sum()))
     first = count_catalogue(find, target, seen, items)
     top = find_top(find, seen, items, count)
-    own = target[:, None]
-    # As in `plans`: multiples of 8 candidates, filled up with the target, keep ties exact.
-    filler = jnp.repeat(own, -(count + 1) % 8, axis=1)
-    negatives = jnp.concatenate([jnp.where(top > 0, top, own), filler], axis=1)
-    scores = score(negatives).astype(jnp.float32)
-    candidates = jnp.concatenate([own, negatives], axis=1)
+    own, other = target[:, None], stand_in[:, None]
+    filler = jnp.repeat(other, pad_columns(count + 1), axis=1)
+    retrieved = jnp.where((top > 0) & (top != own), top, other)
+    candidates = jnp.concatenate([own, retrieved, filler], axis=1)
+    scores = score(candidates)
     broken = jnp.max(jnp.where(jnp.isfinite(scores), 0, candidates), axis=1)
-    return Shortlist(top, scores[:, 1 : 1 + count], scores[:, 0], first, broken)
+    by_method = jnp.where(top == own, scores[:, :1], scores[:, 1 : 1 + count])
+    return Shortlist(top, by_method, scores[:, 0], first, broken)
 
 
 def rerank_catalogue(shortlist: Shortlist, target: jax.Array) -> Reranked:
@@ -142,7 +145,7 @@ def find_top(
         place = seen - chunk[0]  # ids of a chunk are consecutive
         inside = (seen > 0) & (place >= 0) & (place < len(chunk))
         place = jnp.where(inside, place, len(chunk))
-        scores = jnp.where(chunk > 0, score_chunk(score, chunk), -jnp.inf)
+        scores = jnp.where(chunk > 0, score_chunk(score, chunk, len(seen)), -jnp.inf)
         scores = scores.at[rows, place].set(-jnp.inf, mode="drop")
         scores = jnp.concatenate([best[0], scores], axis=1)
         ids = jnp.concatenate([best[1], jnp.broadcast_to(chunk, (len(seen), len(chunk)))], axis=1)

@@ -125,7 +125,9 @@ class Task(NamedTuple):
     # init(key, batch) -> (params, constants)
     init: Callable[[jax.Array, Batch], tuple[Params, Constants]]
     stages: tuple[Stage, ...]
-    # score(params, constants, batch) -> float32 [B, C], C = 1 + negatives, `candidate_items` order
+    # score(params, constants, batch) -> float32 [B, C], C = 1 + negatives, `candidate_items` order.
+    # Which candidate is the true one is hidden: batch["target"] is whichever stands first after
+    # shuffling (`common.ranking.blind`).
     score: Callable[[Params, Constants, Batch], jax.Array]
     # score_catalogue(params, constants, batch, items int32 [n]) -> float32 [B, n]
     score_catalogue: Callable[[Params, Constants, Batch, jax.Array], jax.Array] | None = None

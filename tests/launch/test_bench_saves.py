@@ -22,7 +22,10 @@ def test_the_report(tmp_path, capsys):
     for megabytes, kinds in report["megabytes"].items():
         assert set(kinds) == {"stall", "write", "overlap", "checksums"}
         assert 0 < kinds["stall"]["min"] <= kinds["stall"]["median"] <= kinds["stall"]["max"]
-        line = rf"^{megabytes} MB: stall \d\.\d+ s \(.+\), write .+, overlap .+, checksums .+; medians of 1$"
+        line = (
+            rf"^{megabytes} MB: stall \d\.\d+ s \(.+\), write .+, overlap .+, checksums .+; "
+            "medians of 1$"
+        )
         assert re.search(line, printed, re.MULTILINE)
     assert report["peak_memory"]["host"] > 1e8
     assert list(folder.iterdir()) == []

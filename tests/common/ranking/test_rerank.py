@@ -1,11 +1,14 @@
 """Retrieving and ranking again: ranks worked out by hand, ties, and what the evaluator says."""
 
+from functools import partial
+
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
 from common.data.view import View, candidate_items
 from common.errors import InputError
+from common.ranking.blind import draw_order, pad_columns, score_shuffled
 from common.ranking.catalogue import split_catalogue
 from common.ranking.protocols import evaluate, make_evaluator
 from common.ranking.ranks import RankTable
@@ -74,13 +77,16 @@ def retrieve_with(score_catalogue, count, **more):
 
 
 def rank_again(task, batch, seen):
-    retriever = task.retrievers["rec"]
+    retriever, rows = task.retrievers["rec"], np.arange(len(TARGET))
+    count = 1 + min(retriever.count, N)
+    places = jnp.asarray(draw_order(0, rows, count + pad_columns(count)))
     shortlist = make_shortlist(
         bind_finder(retriever, {}, {}, batch, None),
-        lambda negatives: task.score({}, {}, {**batch, "negatives": negatives}),
+        lambda items: score_shuffled(partial(task.score, {}, {}), batch, items, places),
         retriever.count,
         batch["target"],
         seen,
+        jnp.full(len(TARGET), 6),
         split_catalogue(N, 8),
     )
     return rerank_catalogue(shortlist, batch["target"])
