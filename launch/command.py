@@ -6,6 +6,7 @@ stopped by Ctrl-C or SIGTERM, 141 = nobody reads what is printed any more (`... 
 
 from __future__ import annotations
 
+import errno
 import io
 import os
 import signal
@@ -17,7 +18,7 @@ from types import FrameType
 
 from absl import flags
 
-from common.errors import InputError, WriteError
+from common.errors import MEND, InputError, WriteError, say_reason
 from common.printable import printable
 
 
@@ -105,12 +106,16 @@ def _run(main: Callable[[Sequence[str]], int], argv: Sequence[str]) -> int:
         return _fail("stopped by Ctrl-C", 128 + signal.SIGINT)
     except OSError as error:
         # A folder that may not be read, a full disk: the system's to mend, and no fault of ours.
-        if isinstance(error, BrokenPipeError) or error.errno is None:
+        if isinstance(error, BrokenPipeError):
+            raise
+        if isinstance(error, FileNotFoundError) and error.errno is None:  # pyarrow's
+            return _fail(f"{error}: {os.strerror(errno.ENOENT)}; {MEND}", 1)
+        if error.errno is None:
             raise
         if error.filename is None:
             _print_nowhere(1)
         where = error.filename or "what is printed or written"
-        return _fail(f"{where}: {error.strerror}; mend that, then start the same command again", 1)
+        return _fail(f"{where}: {say_reason(error)}; {MEND}", 1)
 
 
 def _fail(error: object, code: int) -> int:

@@ -31,7 +31,7 @@ from common.ranking.results import read_results
 from launch.command import parse_flags, run_command
 from launch.compare_report import draw_comparison, format_comparison
 from launch.config import FREE_KEYS, flatten, is_evaluation_key
-from launch.files import write_beside
+from launch.files import make_folder, take_folder, write_beside
 from launch.run_folder import read_run
 from launch.workdirs import match_workdirs
 
@@ -57,6 +57,7 @@ def main(argv: Sequence[str]) -> int:
         raise InputError('--run: missing; give one per method, such as --run="LCR:runs/lcr/seed*"')
     if not values.out:
         raise InputError("--out: missing; give a folder for the report, such as reports/lcr")
+    out = take_folder(values.out, "out")
     for metric in values.metrics:
         if metric not in METRICS:
             near = difflib.get_close_matches(metric, METRICS, 1) or METRICS
@@ -91,8 +92,8 @@ def main(argv: Sequence[str]) -> int:
     ]
     text = format_comparison(comparison)
     print(printable(text))
-    write_report(Path(values.out), comparison, text, values.picture)
-    print(f"report: {Path(values.out) / 'compare.md'}", file=sys.stderr)
+    write_report(out, comparison, text, values.picture)
+    print(f"report: {out / 'compare.md'}", file=sys.stderr)
     return 0
 
 
@@ -180,7 +181,7 @@ def write_report(out: Path, comparison: Mapping[str, Any], text: str, picture: b
 
     Raises InputError without matplotlib, after the texts.
     """
-    out.mkdir(parents=True, exist_ok=True)
+    make_folder(out)
     if picture:
         text += "\n![Intervals](compare.png)\n"
     write_beside(out / "compare.json", json.dumps(comparison, indent=1, allow_nan=False) + "\n")

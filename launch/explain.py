@@ -19,7 +19,7 @@ import jax
 from common.data.fingerprint import describe_data
 from common.data.folder import load_dataset
 from common.data.timeline import build_timeline
-from common.errors import InputError, writing
+from common.errors import InputError
 from common.ranking.seen import choose_filter
 from common.training.mesh import make_mesh
 from common.training.task import ranks_catalogue
@@ -29,7 +29,7 @@ from launch.explain_evidence import explain_evidence
 from launch.explain_filter import explain_filter
 from launch.explain_filter_text import format_filter
 from launch.explain_text import format_explanation
-from launch.files import write_beside
+from launch.files import make_folder, write_beside
 from launch.methods import build_task
 from launch.names import Names, User, resolve_users
 from launch.pictures import draw_evidence, draw_filter
@@ -100,8 +100,7 @@ def explain_run(config: Any, workdir: Path, users: str) -> int:
         text = kind.tell(explanation)
         print(text)
         place = folder if case.task == "rec" else folder / case.task
-        with writing(place):
-            place.mkdir(parents=True, exist_ok=True)
+        make_folder(place)
         path = place / name_file(user)
         content = json.dumps(explanation, indent=1, ensure_ascii=False, allow_nan=False)
         write_beside(path.with_name(path.name + ".json"), content + "\n")

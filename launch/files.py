@@ -1,10 +1,10 @@
-"""Files that are whole or absent."""
+"""Files that are whole or absent, and the folders they stand in."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
-from common.errors import writing
+from common.errors import InputError, writing
 
 
 def write_beside(path: Path, text: str) -> None:
@@ -13,3 +13,28 @@ def write_beside(path: Path, text: str) -> None:
     with writing(path):
         beside.write_text(text, encoding="utf-8")
         beside.replace(path)
+
+
+def make_folder(path: Path) -> Path:
+    """Makes a folder and those above it. Raises WriteError; InputError where there cannot be one.
+
+    Returns the folder.
+    """
+    with writing(path):
+        path.mkdir(parents=True, exist_ok=True)
+    return path
+
+
+def take_folder(text: str, flag: str) -> Path:
+    """The absolute path of a folder that a flag names, which need not be there yet.
+
+    Raises InputError for a file, and for a link that leads to itself.
+    """
+    path = Path(text)
+    try:
+        path = path.resolve()
+    except (OSError, RuntimeError):  # a RuntimeError for a loop, before Python 3.13
+        raise InputError(f"--{flag}={text}: is a link to itself; use another folder") from None
+    if path.is_symlink() or (path.exists() and not path.is_dir()):
+        raise InputError(f"--{flag}={text}: is no folder; use another one")
+    return path

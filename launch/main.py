@@ -26,6 +26,7 @@ from ml_collections import ConfigDict
 from common.errors import InputError
 from launch.command import parse_flags, run_command
 from launch.config import ConfigWords, split_config
+from launch.files import take_folder
 from launch.processes import (
     define_process_flags,
     join_processes,
@@ -80,7 +81,7 @@ def main(argv: Sequence[str]) -> int:
         )
     if values.evaluate_on and values.mode != "evaluate":
         raise InputError("--evaluate_on: goes with --mode=evaluate; train on --config.data.path")
-    workdir = Path(values.workdir).resolve()
+    workdir = take_folder(values.workdir, "workdir")
     config = read_config(words, workdir, values.mode)
     # XLA's CPU client logs at start and when preempted; what matters is printed by the run.
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from common.errors import InputError
+from common.errors import InputError, writing
 from launch.explain_filter_text import VIEWS, label_candidates
 from launch.explain_text import name_item, say_target, shorten
 
@@ -21,7 +21,7 @@ _LABEL = 44  # characters of a row label
 def open_figure(path: Path, width: float, height: float) -> Iterator[Any]:
     """Gives an empty figure of that many inches; saves it beside `path`, then renames.
 
-    Raises InputError where matplotlib is not installed.
+    Raises InputError where matplotlib is not installed, WriteError.
     """
     try:
         from matplotlib.backends.backend_agg import FigureCanvasAgg
@@ -37,8 +37,9 @@ def open_figure(path: Path, width: float, height: float) -> Iterator[Any]:
     FigureCanvasAgg(figure)  # no display, and no state outside of this figure
     yield figure
     beside = path.with_name(path.name + ".tmp")
-    figure.savefig(beside, format="png", dpi=140, facecolor="white")
-    beside.replace(path)
+    with writing(path):
+        figure.savefig(beside, format="png", dpi=140, facecolor="white")
+        beside.replace(path)
 
 
 def plain(text: str) -> str:

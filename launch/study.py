@@ -26,14 +26,13 @@ import json
 import os
 import sys
 from collections.abc import Sequence
-from pathlib import Path
 
 from absl import flags
 
 from common.errors import InputError
 from common.printable import printable
 from launch.command import parse_flags, run_command
-from launch.files import write_beside
+from launch.files import make_folder, take_folder, write_beside
 
 STUDIES = (
     "noise", "masking", "steps", "swap", "plateau", "query", "conflict", "information", "space",
@@ -64,6 +63,7 @@ def main(argv: Sequence[str]) -> int:
     for name in ("runs", "out"):
         if not values[name].value:
             raise InputError(f"--{name}: missing; --help shows the form")
+    out = take_folder(values.out, "out")  # before hours of work
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # as launch.main
     # Imports jax, which --help and bad flags need not wait for.
     from launch.studies.measures import open_request
@@ -75,8 +75,7 @@ def main(argv: Sequence[str]) -> int:
     results = {"study": study, **request.describe(), **module.measure(request)}
     table = f"# {study}\n\n{module.format_table(results)}"
     print(printable(table), flush=True)
-    out = Path(values.out)
-    out.mkdir(parents=True, exist_ok=True)
+    make_folder(out)
     content = json.dumps(results, indent=1, allow_nan=False) + "\n"
     write_beside(out / f"{study}.json", content)
     write_beside(out / f"{study}.md", table)

@@ -43,7 +43,7 @@ from common.data.schema import (
     table_sha256,
 )
 from common.data.splits import SPLITS, make_split
-from common.errors import InputError
+from common.errors import InputError, refused
 
 __all__ = ["PrepareSettings", "check_place", "load_dataset", "write_dataset"]
 
@@ -92,7 +92,8 @@ def write_dataset(
     tables: what a reader returned
     say:    told what is going on
     Returns the manifest. Raises InputError, with nothing left behind, for tables that fail a
-    check, for a split without rows, too few items for the lists, or a place that is taken.
+    check, for a split without rows, too few items for the lists, or a place that is taken or
+    cannot be one; WriteError, with nothing left behind either, for what the disk refuses.
     """
     settings = settings or PrepareSettings()
     with _written_beside(Path(out), settings.overwrite) as folder:
@@ -132,8 +133,7 @@ def _written_beside(out: Path, overwrite: bool) -> Iterator[Path]:
                     old.rename(out)
                 raise
         except OSError as error:
-            reason = error.strerror or "error"
-            raise InputError(f"{out}: cannot be written ({reason}); use another --out") from error
+            raise refused(out, error, "another --out") from error
         shutil.rmtree(old, ignore_errors=True)
     except BaseException:  # also a keyboard interrupt
         shutil.rmtree(draft, ignore_errors=True)
@@ -246,7 +246,8 @@ def _write_split(
     joint = split == "leave_one_out_joint"
     check_split(f"split {split}", rows, rec, search, settings.history_order, joint=joint)
     place = folder / "split" / split
-    place.mkdir(parents=True)
+    place.parent.mkdir(exist_ok=True)  # and no more parents: a folder that has gone stays gone
+    place.mkdir()
     files = {}
     for task in TASKS:
         for part in PARTS:

@@ -101,7 +101,8 @@ def write_lists(
             notes.append(f"{what}; left out, as too few items are trained on to draw from")
             continue
         place = folder / "cand" / f"{split}.{kind}"
-        place.mkdir(parents=True)
+        place.parent.mkdir(exist_ok=True)  # and no more parents: a folder that has gone stays gone
+        place.mkdir()
         entry[kind] = {}
         for (task, part), lists in drawn.items():
             name = f"{task}_{part}"

@@ -21,7 +21,7 @@ import re
 import shutil
 import sys
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext, suppress
 from pathlib import Path
 from typing import Any
 
@@ -70,6 +70,7 @@ class Checkpoints:
         self._policy = _KeepLatestAndBest()
         self._barrier = _BarrierUnlessFailed()
         self._unlisted: int | None = None  # a step whose checksums are still to be written
+        self._failed = False  # a save, and its error has been raised
         options = ocp.CheckpointManagerOptions(
             preservation_policy=self._policy,
             save_decision_policy=_SaveAlways(),
@@ -85,7 +86,9 @@ class Checkpoints:
         try:
             self.wait()
         finally:
-            self._manager.close()
+            # After a failed save it raises the same error once more, as it came.
+            with suppress(Exception) if self._failed else nullcontext():
+                self._manager.close()
 
     def save(self, state: TrainState, progress: Progress, fingerprint: Mapping[str, Any]) -> None:
         """Starts saving; the arrays may be donated as soon as this returns.
@@ -97,6 +100,7 @@ class Checkpoints:
         self._policy.best = (progress.best_step, progress.former_best_step)
         record = {"progress": progress.to_json(), "fingerprint": dict(fingerprint)}
         with self._saving(step):
+            self.folder.stat()  # Orbax would make it again, and nobody would miss the rest
             if step in self._manager.all_steps():
                 self._manager.delete(step)
             saved = self._manager.save(
@@ -134,9 +138,10 @@ class Checkpoints:
         try:
             yield
         except Exception as error:
+            self._failed = True
+            kept = "what was saved before is whole; " if self.folder.is_dir() else ""
             raise WriteError(
-                f"{self.folder / str(step)}: cannot be saved ({_reason(error)}); what was saved "
-                f"before is whole; {MEND}"
+                f"{self.folder / str(step)}: cannot be saved ({_reason(error)}); {kept}{MEND}"
             ) from error
 
     def steps(self) -> list[int]:

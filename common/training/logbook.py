@@ -18,10 +18,11 @@ import json
 import math
 import os
 from collections.abc import Mapping
+from contextlib import nullcontext, suppress
 from pathlib import Path
 from typing import Any, Literal
 
-from common.errors import InputError, writing
+from common.errors import InputError, WriteError, writing
 from common.json_files import parse_json, take
 from common.training.board import Board, open_board
 from common.training.processes import is_first, tell
@@ -58,9 +59,11 @@ class Logbook:
         return self
 
     def __exit__(self, *error: object) -> None:
-        for writer in (self._file, self._board):
-            if writer is not None:
-                writer.close()
+        # A disk that is full of a checkpoint takes no TensorBoard file either: the first is told.
+        with nullcontext() if error[0] is None else suppress(WriteError):
+            for writer in (self._file, self._board):
+                if writer is not None:
+                    writer.close()
 
     def write(
         self,
@@ -82,6 +85,7 @@ class Logbook:
         }
         text = (json.dumps(line) + "\n").encode()
         with writing(self._path):
+            self._path.stat()  # a file that has been deleted can be written to
             while text:  # an almost full disk takes a part, and refuses the rest
                 text = text[self._file.write(text) :]
         if self._board is not None:
