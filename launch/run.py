@@ -6,7 +6,7 @@ import os
 import signal
 import time
 from collections.abc import Callable, Collection, Mapping
-from functools import partial
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -20,41 +20,33 @@ from common.data.fingerprint import describe_data, select_parts
 from common.data.folder import load_dataset
 from common.data.sequences import sequence_source
 from common.data.timeline import Timeline, build_timeline
-from common.errors import InputError, writing
-from common.printable import printable
-from common.ranking.protocols import FULL, RETRIEVER, make_evaluator
-from common.ranking.ranks import write_ranks
-from common.ranking.report import find_problems, format_report
-from common.ranking.results import build_results, write_results
+from common.errors import InputError
+from common.ranking.report import find_problems
 from common.ranking.rows import choose_rows
-from common.ranking.sanity import merge_ranks, rank_baselines
-from common.ranking.slices import slice_ranks
 from common.training.checkpoints import list_steps
 from common.training.loop import train
 from common.training.mesh import (
     check_batch_size,
     copy_batch,
-    fetch,
     find_part,
     read_mesh,
-    spread_batch,
 )
 from common.training.processes import is_first, meet, tell
 from common.training.resident import choose_columns
 from common.training.restore import load_trained
 from common.training.settings import TrainSettings
-from common.training.sharding import count_numbers, pad_task
+from common.training.sharding import pad_task
 from common.training.stage_loop import Source, check_batch
 from common.training.start import check_start
 from common.training.step import init_params, place_key
-from common.training.task import Constants, Params, Stage, Task
+from common.training.task import Stage, Task
 from launch.config import as_json, describe_evaluation
 from launch.config_keys import check_keys
 from launch.evaluate_on import open_other, tell_data
-from launch.evidence import weigh_evidence
+from launch.judging import evaluate_method
 from launch.methods import build_task, take_batch
 from launch.retriever import attach_retriever
-from launch.run_folder import check_workdir, claim_workdir, select_settings
+from launch.run_folder import check_workdir, claim_workdir, holding, select_settings
 from launch.validation import name_judging_lists, open_validators, settle_metrics
 
 
@@ -74,6 +66,29 @@ def run_method(
     Returns the exit code of the command. Raises InputError for bad input, FloatingPointError when
     a loss or a score is not finite, WriteError for what cannot be written.
     """
+    with ExitStack() as held:
+        return _run(
+            config,
+            workdir,
+            held,
+            mode=mode,
+            strict=strict,
+            tensorboard=tensorboard,
+            evaluate_on=evaluate_on,
+        )
+
+
+def _run(
+    config: Any,
+    workdir: Path,
+    held: ExitStack,
+    *,
+    mode: str,
+    strict: bool,
+    tensorboard: bool,
+    evaluate_on: str,
+) -> int:
+    """As `run_method`. held: takes the workdir's lock, when the first thing is to be written."""
     started = time.time()
     use_compilation_cache()
     check_keys(config)
@@ -84,6 +99,8 @@ def run_method(
     if mode == "evaluate" and not (workdir / "config.json").exists():
         raise InputError(f"{workdir}: no run to evaluate; train first, or give another --workdir")
     evaluates = mode == "evaluate"
+    if evaluates and is_first():
+        held.enter_context(holding(workdir))
     if not evaluates:
         task = settle_metrics(config, task, dataset)
     data, lists = describe_data(dataset), name_judging_lists(task, dataset.split)
@@ -110,7 +127,7 @@ def run_method(
     trained_rate = None
     if not task.stages:
         if not evaluates:
-            trained_on = _claim(workdir, config, data, lists)
+            trained_on = _claim(held, workdir, config, data, lists)
         batch = copy_batch(mesh, take_batch(task, dataset, timeline))
         params, constants = init_params(task, place_key(config.seed, "init", mesh), batch, mesh)
     elif not evaluates:
@@ -134,7 +151,7 @@ def run_method(
         if task.check_pretrained is not None and not (workdir / "checkpoints").exists():
             task.check_pretrained()
         # Bad input has left nothing behind so far.
-        trained_on = _claim(workdir, config, data, lists)
+        trained_on = _claim(held, workdir, config, data, lists)
         result = train(
             task,
             open_source,
@@ -186,77 +203,6 @@ def run_method(
     return 1 if strict and find_problems(results) else 0
 
 
-def evaluate_method(
-    config: Any,
-    task: Task,
-    dataset: Dataset,
-    timeline: Timeline,
-    params: Params,
-    constants: Constants,
-    workdir: Path,
-    train_examples_per_second: float | None,
-    started: float,
-    mesh: Mesh,
-    origin: Mapping[str, Any],
-    trained: Dataset,
-) -> dict[str, Any]:
-    """Ranks the test part under every protocol, beside the sanity baselines; prints and writes it.
-
-    Printed first: what took an hour is not lost with a folder that cannot be written.
-    dataset: what is judged on; trained: what was trained on; origin: see `build_results`
-    """
-    evaluation = make_evaluator(
-        task,
-        dataset,
-        timeline,
-        batch_size=config.eval.batch_size,
-        filter_seen=config.eval.filter_seen,
-        put_batch=partial(spread_batch, mesh),
-        fetch=partial(fetch, mesh),
-    )(params, constants)
-    sanity = merge_ranks(
-        {
-            served: rank_baselines(
-                dataset,
-                timeline,
-                served,
-                choose_rows(dataset, timeline, served, "test", task.view.min_history),
-                full=(served, FULL) in evaluation.ranks,
-                filter_seen=evaluation.details["filter_seen"],
-                seed=config.seed,
-            )
-            for served in task.tasks
-        }
-    )
-    evidence = None
-    if config.eval.evidence and (dataset.path / "truth").is_dir() and task.explain is not None:
-        evidence = weigh_evidence(
-            task, params, constants, dataset, timeline, mesh, config.eval.batch_size, config.seed
-        )
-    results = build_results(
-        dataset,
-        evaluation,
-        sanity | ({RETRIEVER: evaluation.retriever} if evaluation.retriever else {}),
-        seed=config.seed,
-        wall_seconds=time.time() - started,
-        train_examples_per_second=train_examples_per_second,
-        method=task.name,
-        stage=task.stages[-1].name if task.stages else None,
-        parameters=count_numbers(params, task.rows),
-        evidence=evidence,
-        slices=slice_ranks(dataset, timeline, evaluation.ranks, trained=trained, seed=config.seed),
-        origin=origin,
-    )
-    if is_first():
-        print(printable(format_report(results)), flush=True)
-        with writing(workdir / "ranks.parquet"):
-            write_ranks(workdir / "ranks.parquet", evaluation.ranks)
-        with writing(workdir / "results.json"):
-            write_results(workdir / "results.json", results)
-    meet("results")
-    return results
-
-
 def open_sources(
     config: Any, task: Task, dataset: Dataset, timeline: Timeline, mesh: Mesh
 ) -> tuple[Callable[[Stage], Source], list[str]]:
@@ -296,10 +242,14 @@ def describe(task: Task, dataset: Dataset, workdir: Path, mesh: Mesh) -> str:
 
 
 def _claim(
-    workdir: Path, config: Any, data: Mapping[str, Any], lists: Collection[str]
+    held: ExitStack, workdir: Path, config: Any, data: Mapping[str, Any], lists: Collection[str]
 ) -> dict[str, Any] | None:
-    """As `claim_workdir`, once for all processes. Returns what the run was trained on."""
+    """As `claim_workdir`, with its lock, once for all processes: the first holds it.
+
+    Returns what the run was trained on.
+    """
     if is_first():
+        held.enter_context(holding(workdir))
         claim_workdir(workdir, config, data, lists)
     meet("workdir")
     return check_workdir(workdir, config, data, lists=lists)

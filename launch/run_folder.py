@@ -1,21 +1,24 @@
 """A run's folder: what its config.json says, and whether it belongs to the run at hand.
 
 config.json     {"config": every key, "dataset": what it was trained on}
+.lock           while a process writes into the folder, see `common.locks`
 """
 
 from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from ml_collections import ConfigDict
 
 from common.data.fingerprint import find_differences, read_parts, select_parts, sum_up
-from common.errors import InputError, writing
+from common.errors import InputError
 from common.json_files import read_json, take
+from common.locks import only_writer
 from launch.config import (
     CONTENT_KEYS,
     FREE_KEYS,
@@ -26,8 +29,9 @@ from launch.config import (
     is_evaluation_key,
 )
 from launch.config_keys import base_values, check_keys
-from launch.files import write_beside
+from launch.files import make_folder, write_beside
 
+LOCK = ".lock"
 _THE_SAME = "use another --workdir, or the same settings to go on"
 _TRAINED_ON = (
     "give the dataset that it was trained on by --config.data.path, or judge it on this one by "
@@ -110,6 +114,25 @@ def select_settings(settings: Mapping[str, Any], *, evaluates: bool = False) -> 
     }
 
 
+@contextmanager
+def holding(workdir: Path) -> Iterator[None]:
+    """Inside the block this process alone writes into a workdir, which is made if need be.
+
+    What a killed process has left half-written is cleared. Raises InputError naming the process
+    that is at work there, WriteError where nothing can be written.
+    """
+    lock = make_folder(workdir) / LOCK
+    with only_writer(lock, str(workdir), "use another --workdir", say=_warn):
+        for left in (*workdir.glob("*.tmp"), *workdir.glob("checkpoints/*.tmp")):
+            with suppress(OSError):
+                left.unlink()
+        yield
+
+
+def _warn(line: str) -> None:
+    print(f"note: {line}", file=sys.stderr)
+
+
 def claim_workdir(
     workdir: Path, config: ConfigDict, data: Mapping[str, Any], lists: Collection[str] = ()
 ) -> None:
@@ -121,9 +144,8 @@ def claim_workdir(
         return
     path = workdir / "config.json"
     text = json.dumps({"config": as_json(config), "dataset": data}, indent=1)
-    with writing(path):
-        workdir.mkdir(parents=True, exist_ok=True)
-        write_beside(path, text + "\n")
+    make_folder(workdir)
+    write_beside(path, text + "\n")
 
 
 def was_judged(path: Path, config: ConfigDict, data: Mapping[str, Any]) -> bool:

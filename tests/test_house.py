@@ -24,6 +24,7 @@ MAY_IMPORT = {
         "common.data",
         "common.errors",
         "common.json_files",
+        "common.locks",
         "common.npy_files",
         "common.printable",
     },
@@ -80,7 +81,7 @@ def test_only_the_generator_and_the_evidence_figures_know_the_truth():
         "common.data.folder",
         "common.ranking.evidence",
         "launch.prepare",  # has it as a flag
-        "launch.run",  # asks whether there is any
+        "launch.judging",  # asks whether there is any
         *(name_of(path) for path in (ROOT / "common/data/readers").glob("synthetic*.py")),
     }
 

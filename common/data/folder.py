@@ -6,18 +6,15 @@
     cand/<split>.<kind>/{rec,search}_{valid,test}.npy     candidate lists, a .json with each
     truth/                                                of synthetic data, or of --truth
 
-It is written beside its place and renamed when it is complete, so a folder is whole or absent.
+It is written beside its place and renamed when it is complete (`common.data.draft`), so a folder is
+whole or absent.
 """
 
 from __future__ import annotations
 
 import difflib
-import glob
 import json
-import os
-import shutil
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -28,6 +25,7 @@ import pyarrow.parquet as pq
 
 from common.data.checks import check_clicks, check_split, check_tables, count_warnings
 from common.data.click_times import describe_delays
+from common.data.draft import written_beside
 from common.data.event_tables import share_ties
 from common.data.events import PARTS, TASKS, RecEvents, SearchEvents
 from common.data.hashing import array_sha256
@@ -43,7 +41,7 @@ from common.data.schema import (
     table_sha256,
 )
 from common.data.splits import SPLITS, make_split
-from common.errors import InputError, refused
+from common.errors import InputError
 
 __all__ = ["PrepareSettings", "check_place", "load_dataset", "write_dataset"]
 
@@ -96,7 +94,10 @@ def write_dataset(
     cannot be one; WriteError, with nothing left behind either, for what the disk refuses.
     """
     settings = settings or PrepareSettings()
-    with _written_beside(Path(out), settings.overwrite) as folder:
+    check_place(Path(out), settings.overwrite)
+    with written_beside(Path(out)) as folder:
+        # Again, now that nobody else writes there.
+        check_place(Path(out), settings.overwrite)
         return _fill_folder(folder, tables, settings, say)
 
 
@@ -110,55 +111,6 @@ def check_place(out: Path, overwrite: bool) -> None:
         raise InputError(f"{out}: is not empty; use another --out or --overwrite")
     if not (out / MANIFEST).is_file():
         raise InputError(f"{out}: is no dataset folder, so it is not replaced; use another --out")
-
-
-@contextmanager
-def _written_beside(out: Path, overwrite: bool) -> Iterator[Path]:
-    """Gives a folder to fill, and puts it in its place; removes it if filling fails."""
-    check_place(out, overwrite)
-    out = out.absolute()
-    made = [parent for parent in out.parents if not parent.exists()]
-    draft, old = (out.parent / f".{out.name}.{os.getpid()}.{end}" for end in ("new", "old"))
-    try:
-        try:
-            _clear_drafts(out)
-            draft.mkdir(parents=True)
-            yield draft
-            if out.exists():
-                out.rename(old)
-            try:
-                draft.rename(out)
-            except BaseException:
-                if old.exists():
-                    old.rename(out)
-                raise
-        except OSError as error:
-            raise refused(out, error, "another --out") from error
-        shutil.rmtree(old, ignore_errors=True)
-    except BaseException:  # also a keyboard interrupt
-        shutil.rmtree(draft, ignore_errors=True)
-        with suppress(OSError):
-            for parent in made:
-                parent.rmdir()
-        raise
-
-
-def _clear_drafts(out: Path) -> None:
-    """Removes what a killed command has left beside `out`; drafts of one that runs stay."""
-    for left in out.parent.glob(f".{glob.escape(out.name)}.*.new"):
-        number = left.name.split(".")[-2]
-        if number.isdecimal() and not _is_running(int(number)):
-            shutil.rmtree(left, ignore_errors=True)
-
-
-def _is_running(process: int) -> bool:
-    try:
-        os.kill(process, 0)
-    except (ProcessLookupError, OverflowError):
-        return False
-    except OSError:  # another user's
-        return True
-    return True
 
 
 def _fill_folder(

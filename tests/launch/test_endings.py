@@ -12,8 +12,6 @@ from pathlib import Path
 
 import pytest
 
-from common.data.folder import _clear_drafts
-
 ROOT = Path(__file__).resolve().parents[2]
 ENV = {**os.environ, "PYTHONPATH": str(ROOT)}
 COMMANDS = ("main", "prepare", "audit", "compare", "study", "sweep", "soak", "bench")
@@ -99,16 +97,6 @@ def test_ctrl_c_while_a_command_is_imported_is_one_line(tmp_path):
     process.send_signal(signal.SIGINT)
     _, err = process.communicate(timeout=60)
     assert (process.returncode, err) == (130, "error: stopped by Ctrl-C\n")
-
-
-def test_drafts_of_killed_commands_are_cleared_and_others_stay(tmp_path):
-    ended = subprocess.Popen([sys.executable, "-c", ""])
-    ended.wait()
-    names = [f".d [1].{ended.pid}.new", f".d [1].{os.getpid()}.new", f".other.{ended.pid}.new"]
-    for name in names:
-        (tmp_path / name).mkdir()
-    _clear_drafts(tmp_path / "d [1]")
-    assert sorted(path.name for path in tmp_path.iterdir()) == sorted(names[1:])
 
 
 def test_what_a_terminal_cannot_show_is_written_out(tmp_path):
