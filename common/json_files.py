@@ -7,6 +7,7 @@ brackets and for a list where a dictionary is expected. Source: ours.
 from __future__ import annotations
 
 import json
+import stat
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -26,7 +27,10 @@ def read_text(path: Path, mend: str) -> str:
     Raises InputError for a file that is missing, cannot be read, is too large, or is not UTF-8.
     """
     try:
-        size = path.stat().st_size
+        about = path.stat()
+        if not stat.S_ISREG(about.st_mode):  # a pipe would be waited for without an end
+            raise InputError(f"{path}: is no file; {mend}")
+        size = about.st_size
         if size > MOST_BYTES:
             raise InputError(f"{path}: has {size:,} bytes, more than {MOST_BYTES:,}; {mend}")
         return path.read_bytes().decode("utf-8")

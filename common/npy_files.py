@@ -18,6 +18,8 @@ def read_npy(path: Path, kinds: str, ndim: int, mend: str) -> np.ndarray:
     kinds: "iu" (whole numbers) or "f"; ndim: its axes; mend: the end of an error's line
     Raises InputError for a file that is missing, damaged, or holds another kind of array.
     """
+    if path.exists() and not path.is_file():  # a pipe would be waited for without an end
+        raise InputError(f"{path}: is no file; {mend}")
     try:
         array = np.load(path, allow_pickle=False)
     except FileNotFoundError as error:

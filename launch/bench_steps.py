@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from absl import flags
 
-from common.errors import InputError
+from common.errors import MEND, InputError, WriteError
 from launch.files import write_beside
 
 if TYPE_CHECKING:
@@ -49,14 +49,18 @@ def run_bench(
 
 
 def check_out(out: str | None) -> Path | None:
-    """The file that --out names, absolute. Raises InputError where it cannot be written."""
+    """The file of --out, absolute. Raises InputError where there can be none, WriteError."""
     if out is None:
         return None
     path = Path(out).absolute()
     if not path.parent.is_dir():
         raise InputError(f"--out={out}: no such folder; make it first")
-    if path.is_dir() or not os.access(path.parent, os.W_OK):
-        raise InputError(f"--out={out}: cannot be written; give a file in a folder of your own")
+    if path.is_dir():
+        raise InputError(f"--out={out}: is a folder; give a file in it")
+    if not os.access(path.parent, os.W_OK):
+        raise WriteError(
+            f"--out={out}: cannot be written (no permission, or a read-only disk); {MEND}"
+        )
     return path
 
 

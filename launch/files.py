@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
-from common.errors import InputError, writing
+from common.errors import MEND, InputError, WriteError, writing
 
 
 def write_beside(path: Path, text: str) -> None:
@@ -28,7 +29,8 @@ def make_folder(path: Path) -> Path:
 def take_folder(text: str, flag: str) -> Path:
     """The absolute path of a folder that a flag names, which need not be there yet.
 
-    Raises InputError for a file, and for a link that leads to itself.
+    Raises InputError for a file, a place below one, and a link that leads to itself; WriteError
+    where the system says at once that nothing may be written, which is better known before work.
     """
     path = Path(text)
     try:
@@ -37,4 +39,10 @@ def take_folder(text: str, flag: str) -> Path:
         raise InputError(f"--{flag}={text}: is a link to itself; use another folder") from None
     if path.is_symlink() or (path.exists() and not path.is_dir()):
         raise InputError(f"--{flag}={text}: is no folder; use another one")
+    above = next(place for place in (path, *path.parents) if place.exists())
+    if not above.is_dir():
+        raise InputError(f"--{flag}={text}: {above} is no folder; use another one")
+    if not os.access(above, os.W_OK | os.X_OK):
+        why = f"no permission in {above}, or a read-only disk"
+        raise WriteError(f"--{flag}={text}: cannot be written ({why}); {MEND}")
     return path

@@ -1,11 +1,18 @@
 """Does a run survive this machine? The same run twice: left alone, and killed again and again.
 
     python -m launch.soak --config=FILE[:arg] [--config.KEY=VALUE ...] --workdir=DIR
+    python -m launch.soak --config=FILE ... --workdir=DIR --kills=50
+    python -m launch.soak --table=DIR,DIR
 
 DIR/whole is trained in peace, and its memory is watched. DIR/killed gets a kill -9 every few
 hundred steps, at moments drawn from --seed, and is started again until it ends. Then both must hold
 the same numbers, bit for bit; soak.json has the figures. The config says how long the run is: for
 more steps set --config.train.epochs, and --config.train.patience=0.
+
+With --kills the moments are anywhere in the life of the process, its start and its last file
+included, and as many runs follow each other (DIR/killed1, killed2, ...) as it takes. After each
+kill nothing may be left that the next command does not clear. --table prints what several such
+soaks have found: where their kills hit, and whether the numbers are the same.
 
 Exit codes: 0 the same numbers, 1 other numbers or a run that failed, 2 bad input.
 """
@@ -16,7 +23,7 @@ import json
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -24,16 +31,16 @@ import numpy as np
 from absl import flags
 
 from common.errors import InputError
-from common.json_files import parse_json, read_json, read_json_lines
+from common.json_files import read_json
 from launch.command import parse_flags, run_command
 from launch.config import take_config
-from launch.files import write_beside
+from launch.files import make_folder, take_folder, write_beside
+from launch.soak_kills import count_phases, kill_at_random
+from launch.soak_runs import compare_runs, log_of, read_step, start
 
 LOOK_SECONDS = 0.1  # between two looks at a run
 DELAY_SECONDS = 1.0  # at most, from a step's line to the kill: it may hit a save, too
 WARM_UP = 1 / 3  # of a run's steps, left out of the slope: compiling, first evaluation and save
-_MEND = "start again with another --workdir"
-CHANGING = ("speed", "wall_seconds")  # of results.json: of this machine on that day
 
 
 class Sample(NamedTuple):
@@ -50,35 +57,54 @@ def main(argv: Sequence[str]) -> int:
     flags.DEFINE_integer(
         "kill_every", 300, "steps between two kills, on average", lower_bound=1, flag_values=values
     )
+    flags.DEFINE_integer(
+        "kills", 0, "kills at random moments, instead of --kill_every", 0, flag_values=values
+    )
+    flags.DEFINE_list("table", [], "workdirs of soaks with --kills, to sum up", flag_values=values)
     flags.DEFINE_integer("seed", 0, "of the moments of the kills", 0, flag_values=values)
     if any(word.lstrip("-") in ("h", "help") for word in argv):
         parse_flags(values, argv, __doc__)
+    if any(word.lstrip("-").startswith("table") for word in argv):
+        parse_flags(values, argv, __doc__)
+        return show_table([Path(place) for place in values.table])
     _, rest = take_config(argv)  # a bad key is told before an hour has gone by
     parse_flags(values, rest, __doc__)
     if not values.workdir:
         raise InputError("--workdir: missing; give a folder for the two runs, such as runs/soak")
-    workdir = Path(values.workdir).resolve()
+    workdir = take_folder(values.workdir, "workdir")
     if workdir.exists() and any(workdir.iterdir()):
         raise InputError(f"--workdir={workdir}: is not empty; use another one, or delete it")
-    workdir.mkdir(parents=True, exist_ok=True)
+    make_folder(workdir)
     words = list(argv)
     for word in rest:
         words.remove(word)
 
     report: dict[str, Any] = {}
-    for name in ("whole", "killed"):
+    rng = np.random.default_rng(values.seed)
+    steps: dict[str, Callable[[Path], tuple[int, dict[str, Any]]]] = {
+        "whole": lambda place: run_whole(words, place)
+    }
+    if values.kills:
+        # The first may have compiled all programs; how long is a life that finds them?
+        steps["again"] = lambda place: run_whole(words, place)
+        steps["killed"] = lambda place: kill_at_random(
+            words, place, workdir / "whole", report["again"]["seconds"], values.kills, rng
+        )
+    else:
+        steps["killed"] = lambda place: run_killed(words, place, values.kill_every, rng)
+    for name, run in steps.items():
         begun = time.time()
-        if name == "whole":
-            code, found = run_whole(words, workdir / name)
-        else:
-            rng = np.random.default_rng(values.seed)
-            code, found = run_killed(words, workdir / name, values.kill_every, rng)
+        code, found = run(workdir / name)
         if code != 0:
-            log = log_of(workdir / name)
-            print(f"error: {workdir / name}: exit code {code}; see {log}", file=sys.stderr)
+            place = Path(found.get("failed", workdir / name))
+            print(f"error: {place}: exit code {code}; see {log_of(place)}", file=sys.stderr)
             return 1
         report[name] = {**found, "seconds": round(time.time() - begun, 1)}
-    report["differences"] = compare_runs(workdir / "whole", workdir / "killed")
+    if values.kills:
+        differences = compare_runs(workdir / "whole", workdir / "again")
+        report["differences"] = [*differences, *report["killed"].pop("differences")]
+    else:
+        report["differences"] = compare_runs(workdir / "whole", workdir / "killed")
     write_beside(workdir / "soak.json", json.dumps(report, indent=1) + "\n")
     print(describe(report))
     return 1 if report["differences"] else 0
@@ -112,44 +138,11 @@ def run_killed(
         kills.append(max(target, read_step(workdir)))
 
 
-def start(words: Sequence[str], workdir: Path) -> subprocess.Popen[bytes]:
-    """The training command in a process of its own; what it prints goes to a log beside workdir."""
-    with log_of(workdir).open("ab") as log:
-        return subprocess.Popen(
-            [
-                sys.executable,
-                "-m",
-                "launch.main",
-                *words,
-                f"--workdir={workdir}",
-                "--notensorboard",
-            ],
-            stdout=log,
-            stderr=log,
-        )
-
-
-def log_of(workdir: Path) -> Path:
-    return workdir.with_name(workdir.name + ".log")
-
-
 def watch(process: subprocess.Popen[bytes], workdir: Path) -> Iterator[Sample]:
     """Looks at a process until it ends."""
     while process.poll() is None:
         yield Sample(read_step(workdir), read_resident(process.pid))
         time.sleep(LOOK_SECONDS)
-
-
-def read_step(workdir: Path) -> int:
-    """The step of the last whole line of metrics.jsonl, 0 where there is none."""
-    try:
-        with (workdir / "metrics.jsonl").open("rb") as file:
-            size = file.seek(0, 2)
-            file.seek(max(0, size - 65536))
-            lines = file.read().split(b"\n")[:-1]
-            return int(parse_json(lines[-1].decode(), "metrics.jsonl", _MEND)["step"])
-    except (OSError, IndexError, ValueError, InputError):  # not there yet, or empty
-        return 0
 
 
 def read_resident(pid: int) -> int | None:
@@ -182,35 +175,22 @@ def fit_memory(samples: Sequence[Sample]) -> dict[str, float] | None:
     return {"first_mb": first, "last_mb": end, "mb_per_1000_steps": float(1000 * slope)}
 
 
-def compare_runs(first: Path, second: Path) -> list[str]:
-    """Where two runs differ in their numbers, bit for bit: one line each, none where they agree."""
-    logs = [read_log(workdir) for workdir in (first, second)]
-    differences = [
-        f"metrics.jsonl, line {number}: {lines[0]} and {lines[1]}"
-        for number, lines in enumerate(zip(*logs, strict=False), 1)
-        if lines[0] != lines[1]
-    ][:5]
-    if len(logs[0]) != len(logs[1]):
-        differences.append(f"metrics.jsonl: {len(logs[0])} lines and {len(logs[1])}")
-    results = [read_json(workdir / "results.json", _MEND) for workdir in (first, second)]
-    keys = sorted({*results[0], *results[1]} - {*CHANGING})
-    return differences + [
-        f"results.json: {key}" for key in keys if results[0].get(key) != results[1].get(key)
-    ]
-
-
-def read_log(workdir: Path) -> list[dict[str, Any]]:
-    """The lines of metrics.jsonl without their timing."""
-    lines = read_json_lines(workdir / "metrics.jsonl", _MEND)
-    return [{k: v for k, v in line.items() if k != "timing"} for line in lines]
-
-
 def describe(report: dict[str, Any]) -> str:
     """The report in a few lines."""
     whole, killed, memory = report["whole"], report["killed"], report["whole"]["memory"]
     lines = [
         f"left alone: {whole['steps']:,} steps in {whole['seconds']:,.0f} s",
-        f"killed {len(killed['kills'])} times: {killed['seconds']:,.0f} s",
+        f"killed {len(killed['kills'])} times: {killed['seconds']:,.0f} s"
+        + (f", {killed['runs']} runs" if "runs" in killed else ""),
+        *(
+            [
+                ", ".join(
+                    f"{count} {phase}" for phase, count in count_phases(killed["kills"]).items()
+                )
+            ]
+            if "runs" in killed
+            else []
+        ),
         "memory: not known on this system, or too few steps"
         if memory is None
         else f"memory: {memory['first_mb']:,.1f} MB to {memory['last_mb']:,.1f} MB, "
@@ -219,6 +199,35 @@ def describe(report: dict[str, Any]) -> str:
         "the same numbers" if not report["differences"] else "other numbers",
     ]
     return "\n".join(lines)
+
+
+def show_table(places: Sequence[Path]) -> int:
+    """Prints one row for each soak with --kills; returns the exit code, 1 where numbers differ."""
+    rows, differs = [], False
+    for place in places:
+        report = read_json(place / "soak.json", "run that soak to its end first")
+        if "runs" not in report.get("killed", {}):
+            raise InputError(f"{place}: a soak without --kills; give others")
+        killed = report["killed"]
+        counts = count_phases(killed["kills"])
+        differs |= bool(report["differences"])
+        stages = {kill["stage"] for kill in killed["kills"] if kill["stage"]}
+        rows.append(
+            {
+                "soak": place.name,
+                "kills": len(killed["kills"]),
+                **counts,
+                "stages": len(stages),
+                "runs": killed["runs"],
+                "seconds": round(killed["seconds"]),
+                "numbers": "other" if report["differences"] else "the same",
+            }
+        )
+    lines = [list(rows[0]), *([str(value) for value in row.values()] for row in rows)]
+    widths = [max(len(line[column]) for line in lines) for column in range(len(lines[0]))]
+    for line in lines:
+        print("  ".join(cell.rjust(width) for cell, width in zip(line, widths, strict=True)))
+    return 1 if differs else 0
 
 
 if __name__ == "__main__":

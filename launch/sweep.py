@@ -31,6 +31,7 @@ from launch.command import parse_flags, run_command
 from launch.config import take_config
 from launch.config_file import find_file, split_argument
 from launch.config_keys import check_keys
+from launch.files import take_folder
 from launch.run_folder import check_workdir, was_judged
 
 PLAIN = "plain"
@@ -59,6 +60,7 @@ def main(argv: Sequence[str]) -> int:
     parse_flags(values, [word for word in argv if word not in given], __doc__)
     if not values.workdir:
         raise InputError("--workdir: missing; give a folder for the runs, such as runs/lcr")
+    take_folder(values.workdir, "workdir")
     points = plan_points(given, Path(values.workdir), values.args, values.set, values.seeds)
     done = [is_finished(point) for point in points]  # and with them all bad input is known
     more = [] if values.tensorboard else ["--notensorboard"]
@@ -69,7 +71,8 @@ def main(argv: Sequence[str]) -> int:
             continue
         code = run_point([*point.words, f"--workdir={point.workdir}", *more])
         if code:
-            print(f"error: {point.workdir}: ended with exit code {code}", file=sys.stderr)
+            # The run has told its error, in one line that begins so.
+            print(f"stopped: {point.workdir} ended with exit code {code}", file=sys.stderr)
             return code
     print("\n".join(str(point.workdir) for point in points))
     return 0

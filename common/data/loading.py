@@ -149,6 +149,8 @@ def _split_file(path: Path, split: str, task: str, part: str) -> Path:
 
 def _read_table(path: Path, name: str) -> pa.Table:
     file = path / f"{name}.parquet"
+    if file.exists() and not file.is_file():  # a pipe would be waited for without an end
+        raise InputError(f"{file}: is no file; prepare the dataset again")
     try:
         table = pq.read_table(file)
     except FileNotFoundError as error:

@@ -125,6 +125,8 @@ def read_ranks(path: str | Path) -> dict[tuple[str, str], RankTable]:
     Raises InputError for a file that is cut short or no Parquet file, a column that is missing or
     of another type, and a repeated row.
     """
+    if not Path(path).is_file():  # a pipe would be waited for without an end
+        raise InputError(f"{path}: is no file; evaluate again")
     try:
         table = pq.read_table(path)
         table.validate(full=True)

@@ -124,6 +124,8 @@ def cut_lines(path: Path, step: int, evaluated: bool) -> None:
 
 
 def _read_lines(path: Path) -> list[bytes]:
+    if not path.is_file():  # a pipe would be waited for without an end
+        raise InputError(f"{path}: is no file; {_MEND}")
     try:
         return path.read_bytes().split(b"\n")
     except OSError as error:

@@ -60,7 +60,7 @@ def test_a_bad_out_is_told_before_measuring(name, tmp_path, capsys):
     subject = bench.SUBJECTS[name]
     for out, message in (
         (tmp_path / "none" / "x.json", "no such folder; make it first"),
-        (tmp_path, "cannot be written; give a file"),
+        (tmp_path, "is a folder; give a file in it"),
     ):
         assert run_command(bench.main, [name, *subject.SMALL, f"--out={out}"]) == 2
         assert message in capsys.readouterr().err

@@ -130,7 +130,7 @@ def test_a_point_judged_on_other_lists_is_judged_again(call, tmp_path):
 def test_a_failing_point_stops_the_sweep(call, tmp_path):
     code, out, err, commands = call("--seeds=0,1,2", codes=[0, 143])
     assert (code, out, len(commands)) == (143, "", 2)
-    assert f"error: {tmp_path / 'runs/seed1'}: ended with exit code 143" in err
+    assert f"stopped: {tmp_path / 'runs/seed1'} ended with exit code 143" in err
     code, _, _, commands = call("--seeds=0,1,2")  # the same command goes on where it stopped
     assert (code, len(commands)) == (0, 2)
 
