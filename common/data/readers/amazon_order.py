@@ -15,6 +15,7 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 
+from common.data.readers.table_faults import show_value
 from common.data.readers.text_lines import read_lines
 from common.data.vocabulary import find_ids
 from common.errors import InputError
@@ -42,12 +43,16 @@ def place_in_order(
     sizes = np.zeros(len(users) + 1, np.int64)
     lines: list[int] = []  # users in file order
     for row, line in read_lines(path):
-        raw_user, *raw_items = line.split() or [""]
+        raw_user, *raw_items = line.split(None, len(user) + 1) or [""]  # no more than can be right
         owner = known.get(raw_user, 0)
         if not owner:
-            raise InputError(f"{path}, row {row}: user {raw_user!r} has no reviews; remove it")
+            raise InputError(
+                f"{path}, row {row}: user {show_value(raw_user)} has no reviews; remove it"
+            )
         if row_of[owner]:
-            raise InputError(f"{path}, row {row}: user {raw_user!r} came before; remove one")
+            raise InputError(
+                f"{path}, row {row}: user {show_value(raw_user)} came before; remove one"
+            )
         row_of[owner], sizes[owner] = row, len(raw_items)
         lines.append(owner)
         listed += raw_items
