@@ -14,9 +14,13 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from common.bounds import check_regular
+from common.data.events import TASKS
 from common.errors import InputError
+from common.printable import printable
 
 
 class RankTable(NamedTuple):
@@ -33,6 +37,7 @@ class RankTable(NamedTuple):
         return self.rank_high > self.rank_low
 
 
+_SHOWN = 60  # characters of a task and protocol in a message
 _KINDS = {"row": pa.int64(), "user": pa.int32(), "rank_low": pa.int32(), "rank_high": pa.int32()}
 Ranks = Mapping[tuple[str, str], RankTable]  # (task, protocol) -> ranks
 
@@ -125,6 +130,7 @@ def read_ranks(path: str | Path) -> dict[tuple[str, str], RankTable]:
     Raises InputError for a file that is cut short or no Parquet file, a column that is missing or
     of another type, and a repeated row.
     """
+    check_regular(Path(path), "evaluate again")
     try:
         table = pq.read_table(path)
         table.validate(full=True)
@@ -140,17 +146,23 @@ def read_ranks(path: str | Path) -> dict[tuple[str, str], RankTable]:
         raise InputError(f"{path}: a column has another type ({error}); evaluate again") from error
     if nulls := [name for name in kinds if table[name].null_count]:
         raise InputError(f"{path}, column {nulls[0]}: has empty places; evaluate again")
-    names = [table[name].to_pylist() for name in ("task", "protocol")]
-    keys = np.array([f"{task}/{protocol}" for task, protocol in zip(*names, strict=True)], "U")
-    columns = [table[name].to_numpy() for name in RankTable._fields]
+    keys = pc.binary_join_element_wise(table["task"], table["protocol"], "/").combine_chunks()
+    keys = keys.dictionary_encode()
+    codes = keys.indices.to_numpy()
+    order = np.argsort(codes, kind="stable")  # rows of one key together, as they came
+    ends = np.cumsum(np.bincount(codes, minlength=len(keys.dictionary)))
+    columns = [table[name].to_numpy()[order] for name in RankTable._fields]
     ranks = {}
-    for key in np.unique(keys):
-        chosen = keys == key
-        ranked = RankTable(*(column[chosen] for column in columns))
+    for key, code in sorted((key, code) for code, key in enumerate(keys.dictionary.to_pylist())):
+        task, protocol = key.split("/", 1)
+        where = f"{path}, {printable(key[:_SHOWN], keep='')}"
+        if task not in TASKS:
+            raise InputError(f"{where}: is neither {' nor '.join(TASKS)}; evaluate again")
+        start = ends[code - 1] if code else 0
+        ranked = RankTable(*(column[start : ends[code]] for column in columns))
         if (np.diff(ranked.row) <= 0).any():
-            raise InputError(f"{path}, {key}: rows repeat or are unsorted; evaluate again")
+            raise InputError(f"{where}: rows repeat or are unsorted; evaluate again")
         if (ranked.rank_low < 1).any() or (ranked.rank_high < ranked.rank_low).any():
-            raise InputError(f"{path}, {key}: has ranks that cannot be; evaluate again")
-        task, protocol = str(key).split("/", 1)
+            raise InputError(f"{where}: has ranks that cannot be; evaluate again")
         ranks[task, protocol] = ranked
     return ranks

@@ -194,6 +194,8 @@ def read_metadata(path: Path, wanted: frozenset[str]) -> tuple[dict[str, Metadat
         asin = _take(path, row, record, "asin", str)
         if asin in wanted and asin not in found:
             found[asin] = _read_item(path, row, record)
+    if not rows:
+        raise InputError(f"{path}: has no rows; download it again")
     return found, rows - len(found)
 
 
