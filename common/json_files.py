@@ -56,18 +56,27 @@ def parse_json(text: str, where: str, mend: str) -> dict[str, Any]:
     """
     try:
         check_values(text)
-        content = json.loads(text)
+        content = json.loads(text, object_pairs_hook=make_object)
     except RecursionError:
         raise InputError(f"{where}: is nested too deep for this kind of file; {mend}") from None
     except json.JSONDecodeError as error:
         at = f"{where}, line {error.lineno}" if "\n" in text else where
         raise InputError(f"{at}: is no JSON ({error.msg}, column {error.colno}); {mend}") from None
-    except ValueError as error:  # too many values, or a number of more than 4,300 digits
+    except ValueError as error:  # too many values, a key twice, a number of 4,300 digits
         raise InputError(f"{where}: is no JSON ({error}); {mend}") from None
     check_depth(content, where, mend)
     if not isinstance(content, dict):
         raise InputError(f"{where}: is {name_kind(content)}, not an object; {mend}")
     return content
+
+
+def make_object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """The object of its keys and values. Raises ValueError for a key that stands twice: which of
+    the two holds is another program's choice."""
+    made = dict(pairs)
+    if len(made) < len(pairs):
+        raise ValueError("has a key twice")
+    return made
 
 
 def take(tree: Mapping[str, Any], key: str, kinds: type | tuple[type, ...], where: str, mend: str

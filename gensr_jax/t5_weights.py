@@ -47,8 +47,8 @@ SIZE_KEYS = {
     "buckets": "relative_attention_num_buckets",
     "max_distance": "relative_attention_max_distance",
 }
-# Beyond these a file is damaged, and memory or time (0.05 s a layer) would not do; the largest T5 has
-# 24 layers of 65,536.
+# Beyond these a file is damaged, and memory or time (0.05 s a layer) would not do. The largest T5
+# has 24 layers of 65,536.
 LARGEST, MOST = 10_000_000, {"encoder_layers": 48, "decoder_layers": 48}
 TOKEN_KEYS = {"pad": "pad_token_id", "eos": "eos_token_id", "start": "decoder_start_token_id"}
 # The place of a sub-layer in its block, and its name.

@@ -19,6 +19,7 @@ import pyarrow.parquet as pq
 
 from common.bounds import check_regular
 from common.data.events import TASKS
+from common.data.schema import table_sha256
 from common.errors import InputError
 from common.printable import printable
 
@@ -37,6 +38,7 @@ class RankTable(NamedTuple):
         return self.rank_high > self.rank_low
 
 
+_HASH = b"sha256"  # of the content, as the file's metadata hold it
 _SHOWN = 60  # characters of a task and protocol in a message
 _KINDS = {"row": pa.int64(), "user": pa.int32(), "rank_low": pa.int32(), "rank_high": pa.int32()}
 Ranks = Mapping[tuple[str, str], RankTable]  # (task, protocol) -> ranks
@@ -120,30 +122,36 @@ def write_ranks(path: str | Path, ranks: Ranks) -> None:
         tables.append(pa.table({**columns, **table._asdict()}))
     path = Path(path)
     beside = path.with_name(path.name + ".tmp")
-    pq.write_table(pa.concat_tables(tables).unify_dictionaries(), beside, compression="zstd")
+    whole = pa.concat_tables(tables).unify_dictionaries()
+    whole = whole.replace_schema_metadata({_HASH: table_sha256(whole)})  # Parquet itself has none
+    pq.write_table(whole, beside, compression="zstd")
     beside.replace(path)
 
 
 def read_ranks(path: str | Path) -> dict[tuple[str, str], RankTable]:
     """Reads `ranks.parquet`.
 
-    Raises InputError for a file that is cut short or no Parquet file, a column that is missing or
-    of another type, and a repeated row.
+    Raises InputError for a file that is damaged or no Parquet file, a column that is missing or of
+    another type, and a repeated row.
     """
     check_regular(Path(path), "evaluate again")
     try:
         table = pq.read_table(path)
         table.validate(full=True)
-    except (pa.ArrowException, OSError) as error:
+    except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
         raise InputError(f"{path}: cut short or no Parquet file; evaluate again") from error
     missing = {"task", "protocol", *RankTable._fields} - set(table.column_names)
     if missing:
         raise InputError(f"{path}: no column {min(missing)}; write it with `write_ranks`")
     kinds = {"task": pa.string(), "protocol": pa.string()} | _KINDS
+    stored = (table.schema.metadata or {}).get(_HASH)  # absent from files of older versions
     try:
         table = pa.table({name: table[name].cast(kind) for name, kind in kinds.items()})
     except pa.ArrowException as error:
-        raise InputError(f"{path}: a column has another type ({error}); evaluate again") from error
+        reason = printable(str(error)[:_SHOWN], keep="")
+        raise InputError(f"{path}: a column has another type ({reason}); evaluate again") from error
+    if stored not in (None, table_sha256(table).encode()):
+        raise InputError(f"{path}: is not what was stored, its sha256 differs; evaluate again")
     if nulls := [name for name in kinds if table[name].null_count]:
         raise InputError(f"{path}, column {nulls[0]}: has empty places; evaluate again")
     keys = pc.binary_join_element_wise(table["task"], table["protocol"], "/").combine_chunks()

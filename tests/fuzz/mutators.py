@@ -16,7 +16,7 @@ import os
 import random
 import shutil
 import struct
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -32,12 +32,16 @@ JSON_VALUES: tuple[Any, ...] = (
     "\u202e\x1b[2J", [[[[]]]], {"": {"a.b": 1}}, "*", "null", 1_700_000_000, list(range(3000)),
 )  # fmt: skip
 TEXTS = (
-    "", " ", '"', 'a"b', '""', "a\nb", "a\r\nb", "\0", "\ufeff", "é", "\u202e", "\u2028", "x" * LONG,
+    "", " ", '"', 'a"b', '""', "a\nb", "a\r\nb", "\0", "\ufeff", "é", "\u202e", "\u2028",
+    "x" * LONG,
     "1e400", "nan", "inf", "-1", "0", "1", "20231114", "99999999999999999999", "2024-02-30",
     "2024-02-28", "2024-02-28T10:00:00Z", "1700000000.5", "1700000000000", "1.7e9", "a|b", "a b",
     "i1", "i1|i2", "i1 i1", ">", "A > B", "null", "None", "true", "2", "0x10", "1_000", "\t", ",",
     "7258118400", "253402300800", "=1+1",
 )  # fmt: skip
+SHAPES = ("(-1,)", "(10**9,)", "((((", "(1000000000000,)", "()", "(0,)", "(True,)", "(4,4)", "[4]",
+          "(1.5,)", "(99999999999999999999,)")  # fmt: skip
+DTYPES = ("<f8", "<U2", "|O", "<i4", ">i8", "<M8[s]", "|V8", "<c16", "|S99999999")
 
 
 class Change(NamedTuple):
@@ -49,12 +53,17 @@ class Change(NamedTuple):
     damage: bool  # bytes were changed, so a checksum has to find it
 
 
-def draw_change(files: Mapping[str, bytes], rng: random.Random) -> Change:
-    """One change of one of the files. Equal seeds give equal changes."""
+def draw_change(
+    files: Mapping[str, bytes], rng: random.Random, wrong: Sequence[str] = WRONG_FILES
+) -> Change:
+    """One change of one of the files. Equal seeds give equal changes.
+
+    wrong: kinds of wrong files that may be drawn
+    """
     name = rng.choice(sorted(files))
     content, sort = files[name], rng.random()
     if sort < 0.04:
-        return Change(name, rng.choice(WRONG_FILES), None, False)
+        return Change(name, rng.choice(wrong), None, False)
     if sort < 0.08:
         other = rng.choice(sorted(files))
         return Change(name, f"swapped with {other}", files[other], True)
@@ -145,7 +154,9 @@ def change_json(content: bytes, rng: random.Random) -> tuple[str, bytes]:
             mark = "fuzz mark"
             holder[key] = mark
             deep = rng.choice((DEEP, 150))
-            inner = rng.choice(("[" * deep + "]" * deep, '{"a":' * deep + "1" + "}" * deep, "1e999"))
+            inner = rng.choice(
+                ("[" * deep + "]" * deep, '{"a":' * deep + "1" + "}" * deep, "1e999")
+            )
             return f"{key} = nested {deep}", json.dumps(tree).replace(f'"{mark}"', inner).encode()
         case 3 if isinstance(holder, dict):
             name = rng.choice(("", "a.b", "__class__", "\ud83d", "*", "x" * 5000, f"{key} "))
@@ -224,11 +235,12 @@ def change_npy(content: bytes, rng: random.Random) -> tuple[str, bytes]:
         old = content[10 : 10 + size].decode()
         place = rng.choice(("shape", "descr", "fortran"))
         if place == "shape":
-            shape = rng.choice(("(-1,)", "(10**9,)", "((((", "(1000000000000,)", "()", "(0,)", "(True,)",
-                                "(4,4)", "[4]", "(1.5,)", "(99999999999999999999,)"))  # fmt: skip
+            shape = rng.choice(SHAPES)
             new = old[: old.index("(")] + shape + ", }"
         elif place == "descr":
-            descr = rng.choice(("<f8", "<U2", "|O", "<i4", ">i8", "<M8[s]", "|V8", "<c16", "|S99999999"))
+            descr = rng.choice(
+                ("<f8", "<U2", "|O", "<i4", ">i8", "<M8[s]", "|V8", "<c16", "|S99999999")
+            )
             new = old.replace(array.dtype.str, descr)
         else:
             new = old.replace("False", rng.choice(("True", "None", "5", "open('x')")))
@@ -239,7 +251,8 @@ def change_npy(content: bytes, rng: random.Random) -> tuple[str, bytes]:
     made: Callable[[], np.ndarray] = rng.choice((
         lambda: array[:-1], lambda: array[::-1], lambda: array.astype(np.float32),
         lambda: array.astype("U"), lambda: array[None], lambda: array.astype(np.int32) + 1,
-        lambda: array * 0 - 1, lambda: np.concatenate([array, array]), lambda: array * 0 + 2**62,
+        lambda: array * 0 - 1, lambda: np.concatenate([array, array]),
+        lambda: array.astype(np.int64) * 0 + 2**62,
         lambda: array.astype(np.uint8), lambda: array.astype(">i8"), lambda: array[:0],
     ))  # fmt: skip
     out = io.BytesIO()
@@ -255,7 +268,9 @@ def change_safetensors(content: bytes, rng: random.Random) -> tuple[str, bytes]:
     return f"header: {kind}, size {said}", struct.pack("<Q", said) + header + content[8 + size :]
 
 
-def change_gzip(content: bytes, rng: random.Random, rewrite: Callable[..., Any]) -> tuple[str, bytes]:
+def change_gzip(
+    content: bytes, rng: random.Random, rewrite: Callable[..., Any]
+) -> tuple[str, bytes]:
     """What a gzip file holds, packed again."""
     plain = gzip.decompress(content)
     kind, changed = (rewrite or damage)(plain, rng) if rng.random() < 0.8 else damage(plain, rng)

@@ -25,7 +25,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-from mutators import Change, apply_change, draw_change, undo_change
+from mutators import WRONG_FILES, Change, apply_change, draw_change, undo_change
 
 from common.errors import InputError
 from common.training.checkpoints import CutShort
@@ -61,6 +61,7 @@ class Reader(NamedTuple):
     second: Callable[[Path], Any] | None = None  # reads what is there by other code
     checksummed: bool = False  # what was damaged must be found, whatever it looks like
     restore: bool = False  # reading changes the folder
+    wrong: tuple[str, ...] = WRONG_FILES  # kinds of wrong files that are tried
 
 
 @dataclass
@@ -88,7 +89,8 @@ def fuzz_reader(reader: Reader, folder: Path, count: int, seed: int, first: int 
     counts = Counts()
     began = time.monotonic()
     for number in range(first, first + count):
-        change = draw_change(changed, random.Random(f"{reader.name} {seed} {number}"))
+        rng = random.Random(f"{reader.name} {seed} {number}")
+        change = draw_change(changed, rng, reader.wrong)
         apply_change(folder, change)
         outcome, why = judge(reader, folder, change, whole)
         counts.number[outcome] += 1

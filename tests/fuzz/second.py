@@ -1,4 +1,4 @@
-"""A second reading of source files, by other code: `csv`, `json`, `ast` and plain pyarrow, in loops.
+"""A second reading of source files, by other code: `csv`, `json`, `ast`, plain pyarrow, in loops.
 
 Whatever our readers take, this must find in the file too; it raises for what it does not know.
 Not read a second time: the order of events of one time, times of clicks, pseudo-queries.
@@ -62,8 +62,9 @@ def read_rows(path: Path) -> list[dict[str, Any]]:
     if name.endswith(".jsonl"):
         return [json.loads(line) for line in text.split("\n") if line.strip()]
     csv.field_size_limit(1 << 27)
-    rows = [row for row in csv.reader(io.StringIO(text, newline=""), strict=True,
-                                      delimiter="\t" if name.endswith(".tsv") else ",") if row]  # fmt: skip
+    comma = "\t" if name.endswith(".tsv") else ","
+    lines = csv.reader(io.StringIO(text, newline=""), delimiter=comma, strict=True)
+    rows = [row for row in lines if row]
     return [dict(zip(rows[0], row, strict=True)) for row in rows[1:]]
 
 
@@ -87,7 +88,7 @@ def to_ms(values: list[Any]) -> list[int]:
     if all(isinstance(number, datetime.datetime) for number in numbers):
         epoch = datetime.datetime.fromtimestamp(0, _UTC)
         return [(number - epoch) // datetime.timedelta(milliseconds=1) for number in numbers]
-    if any(isinstance(number, datetime.datetime) or not 0 <= number for number in numbers):
+    if any(isinstance(number, datetime.datetime) or not number >= 0 for number in numbers):
         raise ValueError("times of two kinds, or before 1970")
     small = max(numbers) < 10**8
     seconds = small or all(number < 10**11 for number in numbers)

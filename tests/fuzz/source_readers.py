@@ -53,7 +53,9 @@ def write_texts(folder: Path, ends: dict[str, str]) -> None:
         else:
             comma = "\t" if "tsv" in end else ","
             lines = [list(rows[0]), *(list(row.values()) for row in rows)]
-            quoted = [[f'"{cell}"' if "," in str(cell) else str(cell) for cell in line] for line in lines]
+            quoted = [
+                [f'"{cell}"' if "," in str(cell) else str(cell) for cell in line] for line in lines
+            ]
             text = "".join(comma.join(line) + "\n" for line in quoted)
         content = text.encode()
         content = gzip.compress(content, mtime=0) if end.endswith(".gz") else content
@@ -134,10 +136,16 @@ def _read_truth(folder: Path) -> Content:
     )
     truth = {name: table.to_pylist() for name, table in tables.truth.items()}
     compared = {
-        "rec": sorted({(users[(e := rec[row["row"]])["user"]], items[e["item"]], e["ts_ms"],
-                        topics[row["intent"]]) for row in truth["rec"]}),
-        "search": sorted({(users[(e := search[row["row"]])["user"]], queries[e["query"]], e["ts_ms"],
-                           topics[row["topic"]], int(row["useful"])) for row in truth["search"]}),
+        "rec": sorted({
+            (users[(e := rec[row["row"]])["user"]], items[e["item"]], e["ts_ms"],
+             topics[row["intent"]])
+            for row in truth["rec"]
+        }),
+        "search": sorted({
+            (users[(e := search[row["row"]])["user"]], queries[e["query"]], e["ts_ms"],
+             topics[row["topic"]], int(row["useful"]))
+            for row in truth["search"]
+        }),
         "items": sorted((items[row["item"]], topics[row["topic"]]) for row in truth["items"]),
     }  # fmt: skip
     return Content(compared, content.compared, content.told)
@@ -167,15 +175,19 @@ def _write_amazon(folder: Path) -> None:
     reviews, meta, order = [], [], {}
     for k in range(30):
         user, item = f"A{k % 6}", f"B{k * 7 % 9}"
-        reviews.append({"reviewerID": user, "asin": item, "unixReviewTime": 86400 * (15000 + k // 3),
+        day = 86400 * (15000 + k // 3)
+        reviews.append({"reviewerID": user, "asin": item, "unixReviewTime": day,
                         "reviewText": "fine \u00e9", "overall": 5.0})  # fmt: skip
         order.setdefault(user, []).append(item)
     for i in range(9):
         about: dict[str, Any] = {"asin": f"B{i}", "title": f"Cup &amp; pot {i}", "brand": "b",
-                                 "categories": [["Toys", f"Cups {i % 3}"]], "price": 1.5}  # fmt: skip
+                                 "categories": [["Toys", f"Cups {i % 3}"]]}  # fmt: skip
         meta.append(repr(about))
     lines = "".join(json.dumps(row) + "\n" for row in reviews)
-    for name, text in (("reviews_Toys_5.json.gz", lines), ("meta_Toys.json.gz", "\n".join(meta) + "\n")):
+    for name, text in (
+        ("reviews_Toys_5.json.gz", lines),
+        ("meta_Toys.json.gz", "\n".join(meta) + "\n"),
+    ):
         (folder / name).write_bytes(gzip.compress(text.encode(), mtime=0))
     (folder / "order.txt").write_text("".join(f"{u} {' '.join(x)}\n" for u, x in order.items()))
 

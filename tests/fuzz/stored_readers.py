@@ -22,6 +22,7 @@ from common.ranking.metrics import METRICS
 from common.ranking.ranks import RankTable, read_ranks, write_ranks
 from common.ranking.results import read_results, write_results
 from common.training.logbook import cut_lines
+from launch.config import MACHINE
 from launch.config_keys import base_values
 from launch.studies.record import read_record
 from launch.trained import open_folder
@@ -54,14 +55,18 @@ def _describe_dataset(folder: Path, *, verify: bool) -> Content:
         }
         found[split] = [
             data.history_order, data.n_users, data.n_items, data.n_queries, data.n_tokens,
-            vars(data.rec), vars(data.search), dict(data.rows), data.query_tokens,
+            tuple(data.rec), tuple(data.search), dict(data.rows), data.query_tokens,
             data.item_categories, lists,
         ]  # fmt: skip
     return Content(found)
 
 
 def _load(folder: Path) -> Content:
-    return _describe_dataset(folder, verify=True)
+    """Arrays, lists and texts, as a run reads them."""
+    tokens = read_title_tokens(folder)
+    found = _describe_dataset(folder, verify=True).compared
+    texts = [read_titles(folder), read_query_texts(folder), read_words(folder)]
+    return Content([found, texts, tokens and tuple(tokens)])
 
 
 def _audit(folder: Path) -> Content:
@@ -71,12 +76,6 @@ def _audit(folder: Path) -> Content:
         report = audit_dataset(load_dataset(folder, split, verify=False))
         told |= bool(report.faults)
     return Content("audited" if told else _describe_dataset(folder, verify=False), None, told)
-
-
-def _read_texts(folder: Path) -> Content:
-    tokens = read_title_tokens(folder)
-    lists = [read_titles(folder), read_query_texts(folder), read_words(folder)]
-    return Content([lists, tokens and tuple(tokens)])
 
 
 def _write_results(folder: Path) -> None:
@@ -141,6 +140,7 @@ def _read_config(folder: Path) -> Content:
 def _read_plain_config(folder: Path) -> Any:
     """Keys that a run did not know yet have the defaults of today."""
     tree = json.loads((folder / "config.json").read_bytes().decode())
+    tree["config"] = MACHINE | tree["config"]
     for key, value in base_values(tree["config"]["method"]).items():
         *groups, name = key.split(".")
         place = tree["config"]
@@ -163,19 +163,37 @@ def _write_metrics(folder: Path) -> None:
 def _read_metrics(folder: Path) -> Content:
     """As a study reads them, and what a run keeps that goes on from step 5."""
     found = [read_record(folder, "fit", kind) for kind in ("train", "valid")]
-    cut_lines(folder / "metrics.jsonl", 5, evaluated=True)
-    kept = _read_json_lines((folder / "metrics.jsonl").read_text())
-    return Content(([[r.step.tolist(), {k: v.tolist() for k, v in r.values.items()}] for r in found],
-                    kept))  # fmt: skip
+    copy = folder / "copy"
+    shutil.copy(folder / "metrics.jsonl", copy)
+    try:
+        cut_lines(copy, 5, evaluated=True)
+        kept = [json.loads(line) for line in copy.read_text().split("\n") if line]
+    finally:
+        copy.unlink()
+    return Content([[[r.step, r.values] for r in found], kept])
 
 
 def _read_plain_metrics(folder: Path) -> Any:
-    # The file was cut by the first reading: what is left has to be what it says of those steps.
-    raise NotImplementedError(folder)
+    text = (folder / "metrics.jsonl").read_bytes().decode()
+    lines = [json.loads(line) for line in text.split("\n") if line]
+    first = next((i for i, line in enumerate(lines) if line["stage"] == "fit"), 0)
+    start = max((line["step"] for line in lines[:first]), default=0)
+    found = []
+    for kind in ("train", "valid"):
+        chosen = [line for line in lines if (line["stage"], line["kind"]) == ("fit", kind)]
+        steps = np.array([line["step"] - start for line in chosen], np.int64)
+        values = {
+            name: np.array([_to_float(line["values"].get(name)) for line in chosen])
+            for name in {name for line in chosen for name in line["values"]}
+        }
+        found.append([steps, values])
+    kept = [line for line in lines if line["step"] < 5
+            or (line["step"] == 5 and line["kind"] in ("train", "valid"))]  # fmt: skip
+    return [found, kept]
 
 
-def _read_json_lines(text: str) -> list[Any]:
-    return [json.loads(line) for line in text.split("\n") if line]
+def _to_float(value: Any) -> float:
+    return np.nan if value is None else float(value)
 
 
 READERS = [
@@ -188,5 +206,5 @@ READERS = [
            second=_read_json("results.json")),
     Reader("ranks.parquet", _write_ranks, _read_ranks, second=_read_plain_ranks, checksummed=True),
     Reader("config.json", _write_config, _read_config, second=_read_plain_config),
-    Reader("metrics.jsonl", _write_metrics, _read_metrics, second=_read_plain_metrics, restore=True),
+    Reader("metrics.jsonl", _write_metrics, _read_metrics, second=_read_plain_metrics),
 ]  # fmt: skip

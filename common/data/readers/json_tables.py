@@ -14,7 +14,7 @@ from common.bounds import DEEPEST, LONGEST_RECORD, check_values
 from common.data.readers.raw_tables import RawTable, RowPlaces
 from common.data.readers.table_faults import SHOWN, Faults, count_rows
 from common.data.readers.text_lines import read_bytes
-from common.json_files import is_deeper
+from common.json_files import is_deeper, make_object
 
 _MEND = "write one JSON object a line"
 _KINDS = {str: "text", bool: "true or false", int: "whole number", float: "number", list: "list"}
@@ -66,19 +66,12 @@ def _split_lines(data: Any) -> Any:
 
 def _read_object(line: bytes) -> dict[str, Any]:
     check_values(line)
-    entry = json.loads(line, object_pairs_hook=_make_object, parse_constant=_refuse)
+    entry = json.loads(line, object_pairs_hook=make_object, parse_constant=_refuse)
     if not isinstance(entry, dict):
         raise ValueError("is no JSON object")
     if is_deeper(entry, DEEPEST):
         raise RecursionError
     return entry
-
-
-def _make_object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    made = dict(pairs)
-    if len(made) < len(pairs):
-        raise ValueError("has a key twice")
-    return made
 
 
 def _refuse(name: str) -> None:
