@@ -25,7 +25,7 @@ MOST_COLUMNS = 200_000  # half of them take half a second; the widest tables hav
 LONGEST_LIST = 1_000_000  # entries, such as what one search showed
 MOST_VALUES = 2_000_000  # of one JSON text: 88 bytes for an empty object, so 176 MB
 DEEPEST = 100  # lists and objects within each other; Python's own limit is about 1,000
-# What is compressed, and then is more than GROWN_FROM bytes or rows, has grown at most so often:
+# What is compressed, and then is more than GROWN_FROM bytes, has grown at most so often:
 # logs grow three to thirty times, and gzip can make a thousand.
 LARGEST_GROWTH = 200
 GROWN_FROM = 1 << 25
@@ -42,12 +42,12 @@ END_MS = int(_SPAN.total_seconds()) * 1000
 def check_growth(path: Path, packed: int, unpacked: int, mend: str = "unpack it yourself") -> None:
     """Raises InputError for a compressed file that holds absurdly more than it has bytes.
 
-    packed: its bytes; unpacked: bytes, or rows, as far as it has been read
+    packed, unpacked: bytes, both as far as it has been read
     """
     if unpacked > GROWN_FROM and unpacked > LARGEST_GROWTH * packed:
         raise InputError(
-            f"{path}: unpacks to more than {LARGEST_GROWTH} times its {packed:,} bytes, which no "
-            f"log does; if it is meant, {mend}, and give that"
+            f"{path}: unpacks to more than {LARGEST_GROWTH} times its size, which no log does; if "
+            f"it is meant, {mend}, and give that"
         )
 
 

@@ -144,6 +144,9 @@ def read_ranks(path: str | Path) -> dict[tuple[str, str], RankTable]:
     if missing:
         raise InputError(f"{path}: no column {min(missing)}; write it with `write_ranks`")
     kinds = {"task": pa.string(), "protocol": pa.string()} | _KINDS
+    for name in RankTable._fields:
+        if not pa.types.is_integer(kind := table.schema.field(name).type):
+            raise InputError(f"{path}, column {name}: is {kind}, not whole numbers; evaluate again")
     stored = (table.schema.metadata or {}).get(_HASH)  # absent from files of older versions
     try:
         table = pa.table({name: table[name].cast(kind) for name, kind in kinds.items()})

@@ -60,7 +60,8 @@ def draw_change(
 
     wrong: kinds of wrong files that may be drawn
     """
-    name = rng.choice(sorted(files))
+    end = rng.choice(sorted({Path(name).suffix for name in files}))  # few files are as likely
+    name = rng.choice(sorted(name for name in files if Path(name).suffix == end))
     content, sort = files[name], rng.random()
     if sort < 0.04:
         return Change(name, rng.choice(wrong), None, False)

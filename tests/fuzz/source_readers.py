@@ -205,7 +205,7 @@ def _read_amazon(folder: Path) -> Content:
 
 _TEXTS: dict[str, dict[str, str]] = {
     "CSV": dict.fromkeys(make_rows(), ".csv"),
-    "TSV, .csv.gz": {"interactions": ".tsv", "searches": ".csv.gz", "items": ".csv.gz"},
+    "TSV and .csv.gz": {"interactions": ".tsv", "searches": ".csv.gz", "items": ".csv.gz"},
     "JSON lines": {"interactions": ".jsonl", "searches": ".jsonl.gz", "items": ".jsonl"},
 }
 _WRITERS: dict[str, Callable[[Path], None]] = {

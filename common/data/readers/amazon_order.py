@@ -58,7 +58,8 @@ def place_in_order(
         listed += raw_items
     missing = np.flatnonzero(row_of[1:] == 0)
     if len(missing):
-        raise InputError(f"{path}: user {users[missing[0]]} is missing; add a line for each user")
+        who = show_value(users[missing[0]].as_py())
+        raise InputError(f"{path}: user {who} is missing; add a line for each user")
 
     file_user = np.repeat(np.array(lines, np.int64), sizes[lines])
     file_item = find_ids(pa.array(listed, pa.string()), items)
@@ -70,8 +71,9 @@ def place_in_order(
     )
     if wrong is not None:
         whose = int(wrong[0])
+        who = show_value(users[whose - 1].as_py())
         raise InputError(
-            f"{path}, row {row_of[whose]}: the items of user {users[whose - 1]} are not those of "
+            f"{path}, row {row_of[whose]}: the items of user {who} are not those of "
             "the reviews; list each reviewed item once per review"
         )
     came = np.empty(len(user), np.int64)

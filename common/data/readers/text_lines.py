@@ -7,7 +7,7 @@ import mmap
 import zlib
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from common.bounds import LONGEST_LINE, LONGEST_RECORD, check_growth
 from common.data.hashing import file_sha256
@@ -38,9 +38,8 @@ def read_lines(path: Path) -> Iterator[tuple[int, str]]:
     """
     check_source_file(path)
     row = read = 0
-    size = path.stat().st_size
     try:
-        with gzip.open(path) if path.suffix == ".gz" else path.open("rb") as file:
+        with path.open("rb") as raw, _open_packed(raw) if path.suffix == ".gz" else raw as file:
             for row, line in enumerate(iter(lambda: file.readline(LONGEST_RECORD + 1), b""), 1):
                 if len(line) > LONGEST_RECORD:
                     raise InputError(
@@ -48,7 +47,7 @@ def read_lines(path: Path) -> Iterator[tuple[int, str]]:
                         "remove it"
                     )
                 read += len(line)
-                check_growth(path, size, read)
+                check_growth(path, raw.tell(), read)
                 yield row, line.rstrip(b"\r\n").decode("utf-8")
     except UnicodeDecodeError as error:
         raise InputError(f"{path}, row {row}: is not UTF-8; convert the file") from error
@@ -85,13 +84,17 @@ def read_bytes(path: Path, longest: int = LONGEST_LINE) -> bytes | bytearray | m
         raise InputError(f"{path}: cannot be read ({error.strerror}); check its rights") from error
 
 
+def _open_packed(raw: IO[bytes]) -> gzip.GzipFile:
+    return gzip.GzipFile(fileobj=raw, mode="rb")
+
+
 def _unpack(path: Path, longest: int) -> bytearray:
     """The content of a gzip file; it stops where a line gets too long, or the whole too large."""
-    size, whole, checked = path.stat().st_size, bytearray(), 0
-    with gzip.open(path) as packed:
+    whole, checked = bytearray(), 0
+    with path.open("rb") as raw, _open_packed(raw) as packed:
         while part := packed.read(_PART):
             whole += part
-            check_growth(path, size, len(whole))
+            check_growth(path, raw.tell(), len(whole))
             if len(whole) - checked > longest:
                 checked = _check_lines(path, whole, longest, checked)
     _check_lines(path, whole, longest, checked)
