@@ -7,15 +7,13 @@ brackets and for a list where a dictionary is expected. Source: ours.
 from __future__ import annotations
 
 import json
-import stat
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from common.bounds import DEEPEST, LARGEST_TEXT, check_regular, check_values
 from common.errors import InputError
 
-MOST_BYTES = 1 << 28  # far beyond any file of ours; a tokenizer has up to 20 MB
-DEEPEST = 100  # lists and dictionaries within each other
 _NAMES = {dict: "an object", list: "a list", str: "a text", int: "a whole number",
           float: "a number", bool: "true or false", type(None): "null"}  # fmt: skip
 _SHOWN = 40  # characters of a value in a message
@@ -26,21 +24,16 @@ def read_text(path: Path, mend: str) -> str:
 
     Raises InputError for a file that is missing, cannot be read, is too large, or is not UTF-8.
     """
+    check_regular(path, mend)
     try:
-        about = path.stat()
-        if not stat.S_ISREG(about.st_mode):  # a pipe would be waited for without an end
-            raise InputError(f"{path}: is no file; {mend}")
-        size = about.st_size
-        if size > MOST_BYTES:
-            raise InputError(f"{path}: has {size:,} bytes, more than {MOST_BYTES:,}; {mend}")
+        size = path.stat().st_size
+        if size > LARGEST_TEXT:
+            raise InputError(f"{path}: has {size:,} bytes, more than {LARGEST_TEXT:,}; {mend}")
         return path.read_bytes().decode("utf-8")
-    except FileNotFoundError:
-        raise InputError(f"{path}: missing; {mend}") from None
     except UnicodeDecodeError as error:
         raise InputError(f"{path}, byte {error.start + 1}: is not UTF-8; {mend}") from None
-    except (OSError, ValueError) as error:  # a ValueError for a name with a zero byte
-        reason = getattr(error, "strerror", None) or str(error)
-        raise InputError(f"{path}: cannot be read ({reason}); {mend}") from None
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read ({error.strerror}); {mend}") from None
 
 
 def read_json(path: Path, mend: str) -> dict[str, Any]:
@@ -58,22 +51,32 @@ def parse_json(text: str, where: str, mend: str) -> dict[str, Any]:
     """The object that a JSON text holds.
 
     where: the file (and row) that an error names
-    Raises InputError for another text, one that is nested deeper than `DEEPEST`, and for a value
+    Raises InputError for another text, one beyond the bounds of `common.bounds`, and for a value
     that is no object.
     """
     try:
-        content = json.loads(text)
+        check_values(text)
+        content = json.loads(text, object_pairs_hook=make_object)
     except RecursionError:
         raise InputError(f"{where}: is nested too deep for this kind of file; {mend}") from None
     except json.JSONDecodeError as error:
         at = f"{where}, line {error.lineno}" if "\n" in text else where
         raise InputError(f"{at}: is no JSON ({error.msg}, column {error.colno}); {mend}") from None
-    except ValueError as error:  # a number of more than 4,300 digits
+    except ValueError as error:  # too many values, a key twice, a number of 4,300 digits
         raise InputError(f"{where}: is no JSON ({error}); {mend}") from None
     check_depth(content, where, mend)
     if not isinstance(content, dict):
         raise InputError(f"{where}: is {name_kind(content)}, not an object; {mend}")
     return content
+
+
+def make_object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """The object of its keys and values. Raises ValueError for a key that stands twice: which of
+    the two holds is another program's choice."""
+    made = dict(pairs)
+    if len(made) < len(pairs):
+        raise ValueError("has a key twice")
+    return made
 
 
 def take(tree: Mapping[str, Any], key: str, kinds: type | tuple[type, ...], where: str, mend: str
@@ -107,8 +110,14 @@ def check_kind(value: Any, kinds: type | tuple[type, ...], where: str, mend: str
 
 def check_depth(content: Any, where: str, mend: str) -> None:
     """Raises InputError for a value that is nested deeper than `DEEPEST`."""
+    if is_deeper(content, DEEPEST):
+        raise InputError(f"{where}: is nested deeper than {DEEPEST} levels; {mend}")
+
+
+def is_deeper(content: Any, levels: int) -> bool:
+    """Whether lists and objects stand within each other more than `levels` deep."""
     level = [content] if isinstance(content, dict | list) else []
-    for _ in range(DEEPEST):
+    for _ in range(levels):
         level = [
             inner
             for outer in level
@@ -116,8 +125,8 @@ def check_depth(content: Any, where: str, mend: str) -> None:
             if isinstance(inner, dict | list)
         ]
         if not level:
-            return
-    raise InputError(f"{where}: is nested deeper than {DEEPEST} levels; {mend}")
+            return False
+    return True
 
 
 def name_kind(value: Any) -> str:

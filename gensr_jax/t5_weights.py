@@ -18,8 +18,10 @@ import numpy as np
 from flax.traverse_util import flatten_dict, unflatten_dict
 from safetensors import SafetensorError, safe_open
 
+from common.bounds import check_regular
 from common.errors import InputError
 from common.json_files import read_json
+from common.printable import printable
 from gensr_jax.t5 import T5, T5Config
 from gensr_jax.t5_layers import EPSILON
 
@@ -45,8 +47,9 @@ SIZE_KEYS = {
     "buckets": "relative_attention_num_buckets",
     "max_distance": "relative_attention_max_distance",
 }
-# Beyond these a file is damaged, and the memory would not do.
-LARGEST, MOST = 10_000_000, {"encoder_layers": 1000, "decoder_layers": 1000}
+# Beyond these a file is damaged, and memory or time (0.05 s a layer) would not do. The largest T5
+# has 24 layers of 65,536.
+LARGEST, MOST = 10_000_000, {"encoder_layers": 48, "decoder_layers": 48}
 TOKEN_KEYS = {"pad": "pad_token_id", "eos": "eos_token_id", "start": "decoder_start_token_id"}
 # The place of a sub-layer in its block, and its name.
 SUB_LAYERS = {
@@ -61,6 +64,7 @@ HEAD = "lm_head.weight"
 COPIES = ("encoder.embed_tokens.weight", "decoder.embed_tokens.weight")  # of the shared table
 NUMBERS = ("F64", "F32", "F16", "BF16")
 _AGAIN = "download the file again"
+_SHOWN = 120  # characters of the library's words in a message
 LISTED = 20  # names of tensors in one message, of each kind
 
 
@@ -271,13 +275,15 @@ def find_files(folder: Path) -> list[Path]:
 
 
 def _list_tensors(file: Path) -> Iterator[StoredTensor]:
+    check_regular(file, _AGAIN)
     try:
         with safe_open(file, "numpy") as tensors:
             for name in tensors.keys():  # noqa: SIM118 (no mapping)
                 part = tensors.get_slice(name)
                 yield StoredTensor(file, name, tuple(part.get_shape()), part.get_dtype())
     except (OSError, SafetensorError) as error:
-        raise InputError(f"{file}: cannot be read ({error}); download the file again") from error
+        reason = printable(str(error)[:_SHOWN], keep="")  # it shows what the file says
+        raise InputError(f"{file}: cannot be read ({reason}); {_AGAIN}") from error
 
 
 def _show(value: Any) -> str:

@@ -21,6 +21,7 @@ MAY_IMPORT = {
     "common.ranking": {"common"},
     "common.nn": {"common.nn", "common.errors"},
     "common.data": {
+        "common.bounds",
         "common.data",
         "common.errors",
         "common.json_files",

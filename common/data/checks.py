@@ -14,13 +14,13 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from common.bounds import END_MS, LAST_YEAR
 from common.data.events import PARTS, TASKS, RecEvents, SearchEvents
 from common.data.schema import VOCABULARIES
 from common.data.splits import check_joint_invariant
 from common.errors import InputError
 
 _AGAIN = "prepare the dataset again"
-_FAR_MS = 2.0**60  # keys of users and times must fit 64 bits
 # Columns with ids, the vocabulary they point into, and whether 0 = "none" may occur.
 _REFERENCES = (
     ("rec", "user", "users"), ("rec", "item", "items"),
@@ -218,8 +218,10 @@ def _check_range(name: str, column: str, table: pa.Table) -> None:
         row = np.repeat(row, pc.fill_null(pc.list_value_length(values), 0).to_numpy())
         values = pc.list_flatten(values)
     far = np.zeros(table.num_rows, bool)
-    far[row[~(np.abs(values.to_numpy().astype(np.float64)) < _FAR_MS)]] = True
-    _stop_at(far, name, column, "F07", "is no time, in ms, that a log can have")
+    times = values.to_numpy()
+    far[row[~((times >= 0) & (times < END_MS))]] = True  # so said, it finds nulls too
+    what = f"is no time, in ms: below 0, or after the year {LAST_YEAR}"
+    _stop_at(far, name, column, "F07", what)
 
 
 def _check_sorted(name: str, table: pa.Table) -> None:

@@ -13,6 +13,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from common.bounds import check_regular
 from common.data.checks import check_clicks, check_lists, check_split, check_tables
 from common.data.dataset import CandidateList, Dataset
 from common.data.events import PARTS, TASKS, RecEvents, SearchEvents, make_searches
@@ -149,12 +150,9 @@ def _split_file(path: Path, split: str, task: str, part: str) -> Path:
 
 def _read_table(path: Path, name: str) -> pa.Table:
     file = path / f"{name}.parquet"
-    if file.exists() and not file.is_file():  # a pipe would be waited for without an end
-        raise InputError(f"{file}: is no file; prepare the dataset again")
+    check_regular(file, "prepare the dataset again")
     try:
         table = pq.read_table(file)
-    except FileNotFoundError as error:
-        raise InputError(f"{file}: missing; prepare the dataset again") from error
     except (pa.ArrowException, OSError) as error:
         raise InputError(f"{file}: cut short or no Parquet file; prepare it again") from error
     try:

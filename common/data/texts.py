@@ -13,6 +13,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from common.bounds import check_regular
 from common.errors import InputError
 
 
@@ -69,9 +70,8 @@ def read_words(folder: Path) -> list[str]:
 
 def _read(folder: Path, table: str, *columns: str) -> pa.Table:
     file = folder / f"{table}.parquet"
+    check_regular(file, "prepare the dataset again")
     try:
         return pq.read_table(file, columns=list(columns)).select(columns)
-    except FileNotFoundError as error:
-        raise InputError(f"{file}: missing; prepare the dataset again") from error
     except (pa.ArrowException, KeyError, OSError) as error:
         raise InputError(f"{file}: is no table of a dataset; prepare it again") from error

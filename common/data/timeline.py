@@ -218,9 +218,13 @@ def _pack_keys(columns: Sequence[tuple[np.ndarray, ...]]) -> list[np.ndarray]:
     for column in columns:
         low = min(int(part.min(initial=0)) for part in column)
         span = max(int(part.max(initial=0)) for part in column) - low + 1
-        if limit > 2**62 // span:  # ranks instead of values: slower, but they always fit
+        if limit > 2**62 // span:  # ranks instead of values: slower
             known = np.unique(np.concatenate(packed))
             packed, limit = [np.searchsorted(known, part) for part in packed], len(known)
+        if limit > 2**62 // span:  # both: 2^31 events, which have int32 rows, make at most 2^62
+            known = np.unique(np.concatenate(column))
+            column = tuple(np.searchsorted(known, part) for part in column)
+            low, span = 0, len(known)
         for part, values in zip(packed, column, strict=True):
             part *= span
             part += values

@@ -14,9 +14,14 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from common.bounds import check_regular
+from common.data.events import TASKS
+from common.data.schema import table_sha256
 from common.errors import InputError
+from common.printable import printable
 
 
 class RankTable(NamedTuple):
@@ -33,6 +38,8 @@ class RankTable(NamedTuple):
         return self.rank_high > self.rank_low
 
 
+_HASH = b"sha256"  # of the content, as the file's metadata hold it
+_SHOWN = 60  # characters of a task and protocol in a message
 _KINDS = {"row": pa.int64(), "user": pa.int32(), "rank_low": pa.int32(), "rank_high": pa.int32()}
 Ranks = Mapping[tuple[str, str], RankTable]  # (task, protocol) -> ranks
 
@@ -115,44 +122,58 @@ def write_ranks(path: str | Path, ranks: Ranks) -> None:
         tables.append(pa.table({**columns, **table._asdict()}))
     path = Path(path)
     beside = path.with_name(path.name + ".tmp")
-    pq.write_table(pa.concat_tables(tables).unify_dictionaries(), beside, compression="zstd")
+    whole = pa.concat_tables(tables).unify_dictionaries()
+    whole = whole.replace_schema_metadata({_HASH: table_sha256(whole)})  # Parquet itself has none
+    pq.write_table(whole, beside, compression="zstd")
     beside.replace(path)
 
 
 def read_ranks(path: str | Path) -> dict[tuple[str, str], RankTable]:
     """Reads `ranks.parquet`.
 
-    Raises InputError for a file that is cut short or no Parquet file, a column that is missing or
-    of another type, and a repeated row.
+    Raises InputError for a file that is damaged or no Parquet file, a column that is missing or of
+    another type, and a repeated row.
     """
-    if not Path(path).is_file():  # a pipe would be waited for without an end
-        raise InputError(f"{path}: is no file; evaluate again")
+    check_regular(Path(path), "evaluate again")
     try:
         table = pq.read_table(path)
         table.validate(full=True)
-    except (pa.ArrowException, OSError) as error:
+    except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
         raise InputError(f"{path}: cut short or no Parquet file; evaluate again") from error
     missing = {"task", "protocol", *RankTable._fields} - set(table.column_names)
     if missing:
         raise InputError(f"{path}: no column {min(missing)}; write it with `write_ranks`")
     kinds = {"task": pa.string(), "protocol": pa.string()} | _KINDS
+    for name in RankTable._fields:
+        if not pa.types.is_integer(kind := table.schema.field(name).type):
+            raise InputError(f"{path}, column {name}: is {kind}, not whole numbers; evaluate again")
+    stored = (table.schema.metadata or {}).get(_HASH)  # absent from files of older versions
     try:
         table = pa.table({name: table[name].cast(kind) for name, kind in kinds.items()})
     except pa.ArrowException as error:
-        raise InputError(f"{path}: a column has another type ({error}); evaluate again") from error
+        reason = printable(str(error)[:_SHOWN], keep="")
+        raise InputError(f"{path}: a column has another type ({reason}); evaluate again") from error
+    if stored not in (None, table_sha256(table).encode()):
+        raise InputError(f"{path}: is not what was stored, its sha256 differs; evaluate again")
     if nulls := [name for name in kinds if table[name].null_count]:
         raise InputError(f"{path}, column {nulls[0]}: has empty places; evaluate again")
-    names = [table[name].to_pylist() for name in ("task", "protocol")]
-    keys = np.array([f"{task}/{protocol}" for task, protocol in zip(*names, strict=True)], "U")
-    columns = [table[name].to_numpy() for name in RankTable._fields]
+    keys = pc.binary_join_element_wise(table["task"], table["protocol"], "/").combine_chunks()
+    keys = keys.dictionary_encode()
+    codes = keys.indices.to_numpy()
+    order = np.argsort(codes, kind="stable")  # rows of one key together, as they came
+    ends = np.cumsum(np.bincount(codes, minlength=len(keys.dictionary)))
+    columns = [table[name].to_numpy()[order] for name in RankTable._fields]
     ranks = {}
-    for key in np.unique(keys):
-        chosen = keys == key
-        ranked = RankTable(*(column[chosen] for column in columns))
+    for key, code in sorted((key, code) for code, key in enumerate(keys.dictionary.to_pylist())):
+        task, protocol = key.split("/", 1)
+        where = f"{path}, {printable(key[:_SHOWN], keep='')}"
+        if task not in TASKS:
+            raise InputError(f"{where}: is neither {' nor '.join(TASKS)}; evaluate again")
+        start = ends[code - 1] if code else 0
+        ranked = RankTable(*(column[start : ends[code]] for column in columns))
         if (np.diff(ranked.row) <= 0).any():
-            raise InputError(f"{path}, {key}: rows repeat or are unsorted; evaluate again")
+            raise InputError(f"{where}: rows repeat or are unsorted; evaluate again")
         if (ranked.rank_low < 1).any() or (ranked.rank_high < ranked.rank_low).any():
-            raise InputError(f"{path}, {key}: has ranks that cannot be; evaluate again")
-        task, protocol = str(key).split("/", 1)
+            raise InputError(f"{where}: has ranks that cannot be; evaluate again")
         ranks[task, protocol] = ranked
     return ranks

@@ -204,9 +204,13 @@ def validate_results(results: Any, where: str = "results.json") -> None:
                     entry = child(slices[name], f"slices.{task}.{name}", label, dict)
                     for count in ("n", "users"):
                         child(entry, path, count, int)
-                    for protocol, metrics in entry.get("protocols", {}).items():
+                    if "protocols" not in entry:
+                        continue
+                    protocols, at = child(entry, path, "protocols", dict), f"{path}.protocols"
+                    for protocol in protocols:
+                        metrics = child(protocols, at, protocol, dict)
                         for metric in metrics:
-                            check_bounds(metrics, f"{path}.protocols.{protocol}", metric)
+                            check_bounds(metrics, f"{at}.{protocol}", metric)
 
     if child(results, "", "schema", int) != SCHEMA:
         fail("schema", f"{results['schema']} is not {SCHEMA}")

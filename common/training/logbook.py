@@ -22,6 +22,7 @@ from contextlib import nullcontext, suppress
 from pathlib import Path
 from typing import Any, Literal
 
+from common.bounds import check_regular
 from common.errors import InputError, WriteError, writing
 from common.json_files import parse_json, take
 from common.training.board import Board, open_board
@@ -124,8 +125,7 @@ def cut_lines(path: Path, step: int, evaluated: bool) -> None:
 
 
 def _read_lines(path: Path) -> list[bytes]:
-    if not path.is_file():  # a pipe would be waited for without an end
-        raise InputError(f"{path}: is no file; {_MEND}")
+    check_regular(path, _MEND)
     try:
         return path.read_bytes().split(b"\n")
     except OSError as error:

@@ -7,8 +7,9 @@ import re
 
 import pytest
 
+from common.bounds import LARGEST_TEXT
 from common.errors import InputError
-from common.json_files import MOST_BYTES, name_kind, read_json, read_json_lines, take
+from common.json_files import name_kind, read_json, read_json_lines, take
 
 CASES = {
     "one hundred thousand brackets": (b"[" * 100_000, "is nested too deep"),
@@ -47,13 +48,13 @@ def test_one_hundred_levels_are_read(tmp_path):
 def test_files_that_cannot_be_read_are_one_line(tmp_path):
     with pytest.raises(InputError, match=r"none\.json: missing; copy it again"):
         read_json(tmp_path / "none.json", "copy it again")
-    with pytest.raises(InputError, match=r"cannot be read \(Is a directory\)"):
+    with pytest.raises(InputError, match=r"is a folder, not a file; copy it again"):
         read_json(tmp_path, "copy it again")
     with pytest.raises(InputError, match=r"cannot be read .embedded null byte."):
         read_json(tmp_path / "a\0b", "copy it again")
     large = tmp_path / "large.json"
     with large.open("wb") as file:
-        file.truncate(MOST_BYTES + 1)  # of holes: it takes no room
+        file.truncate(LARGEST_TEXT + 1)  # of holes: it takes no room
     with pytest.raises(InputError, match=r"large\.json: has 268,435,457 bytes, more than"):
         read_json(large, "copy it again")
 

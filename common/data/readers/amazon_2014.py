@@ -18,6 +18,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import pyarrow as pa
 
+from common.bounds import END_MS, LAST_YEAR, LONGEST_LITERAL, check_values
 from common.data.event_tables import (
     detect_resolution,
     number_events,
@@ -26,6 +27,7 @@ from common.data.event_tables import (
 )
 from common.data.pseudo_queries import Recipe, make_item_queries, split_purchases
 from common.data.readers.amazon_order import place_in_order
+from common.data.readers.table_faults import show_value
 from common.data.readers.text_lines import describe_source, read_lines
 from common.data.schema import SourceTables
 from common.data.vocabulary import (
@@ -37,7 +39,6 @@ from common.data.vocabulary import (
 )
 from common.errors import InputError
 
-_LONGEST_LITERAL = 1_000_000  # characters; the parser needs some hundred bytes for each
 _ASIN = re.compile(r"\{'asin': '(\w+)'")
 
 
@@ -157,6 +158,7 @@ def read_reviews(path: Path) -> Reviews:
     columns: dict[str, list[Any]] = {"reviewerID": [], "asin": [], "unixReviewTime": []}
     for row, line in read_lines(path):
         try:
+            check_values(line)
             record = json.loads(line)
         except (ValueError, RecursionError):
             record = None
@@ -164,10 +166,9 @@ def read_reviews(path: Path) -> Reviews:
             raise InputError(f"{path}, row {row}: is no JSON object; repair or remove the line")
         for column, values in columns.items():
             value = _take(path, row, record, column, int if column[0] == "u" else str)
-            if column[0] == "u" and not 0 < value < 10**11:
-                raise InputError(
-                    f"{path}, row {row}, column {column}: {value} is no time in seconds; mend it"
-                )
+            if column[0] == "u" and not 0 < value * 1000 < END_MS:
+                what = f"{show_value(value)} is no time in seconds up to the year {LAST_YEAR}"
+                raise InputError(f"{path}, row {row}, column {column}: {what}; mend it")
             values.append(value)
     user, item, seconds = columns.values()
     if not user:
@@ -193,13 +194,15 @@ def read_metadata(path: Path, wanted: frozenset[str]) -> tuple[dict[str, Metadat
         asin = _take(path, row, record, "asin", str)
         if asin in wanted and asin not in found:
             found[asin] = _read_item(path, row, record)
+    if not rows:
+        raise InputError(f"{path}: has no rows; download it again")
     return found, rows - len(found)
 
 
 def _parse_literal(path: Path, row: int, line: str) -> dict[str, Any]:
-    if len(line) > _LONGEST_LITERAL:
+    if len(line) > LONGEST_LITERAL:
         raise InputError(
-            f"{path}, row {row}: longer than {_LONGEST_LITERAL:,} characters; shorten or remove it"
+            f"{path}, row {row}: longer than {LONGEST_LITERAL:,} characters; shorten or remove it"
         )
     try:
         record = ast.literal_eval(line)

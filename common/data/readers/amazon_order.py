@@ -15,6 +15,7 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 
+from common.data.readers.table_faults import show_value
 from common.data.readers.text_lines import read_lines
 from common.data.vocabulary import find_ids
 from common.errors import InputError
@@ -42,18 +43,23 @@ def place_in_order(
     sizes = np.zeros(len(users) + 1, np.int64)
     lines: list[int] = []  # users in file order
     for row, line in read_lines(path):
-        raw_user, *raw_items = line.split() or [""]
+        raw_user, *raw_items = line.split(None, len(user) + 1) or [""]  # no more than can be right
         owner = known.get(raw_user, 0)
         if not owner:
-            raise InputError(f"{path}, row {row}: user {raw_user!r} has no reviews; remove it")
+            raise InputError(
+                f"{path}, row {row}: user {show_value(raw_user)} has no reviews; remove it"
+            )
         if row_of[owner]:
-            raise InputError(f"{path}, row {row}: user {raw_user!r} came before; remove one")
+            raise InputError(
+                f"{path}, row {row}: user {show_value(raw_user)} came before; remove one"
+            )
         row_of[owner], sizes[owner] = row, len(raw_items)
         lines.append(owner)
         listed += raw_items
     missing = np.flatnonzero(row_of[1:] == 0)
     if len(missing):
-        raise InputError(f"{path}: user {users[missing[0]]} is missing; add a line for each user")
+        who = show_value(users[missing[0]].as_py())
+        raise InputError(f"{path}: user {who} is missing; add a line for each user")
 
     file_user = np.repeat(np.array(lines, np.int64), sizes[lines])
     file_item = find_ids(pa.array(listed, pa.string()), items)
@@ -65,8 +71,9 @@ def place_in_order(
     )
     if wrong is not None:
         whose = int(wrong[0])
+        who = show_value(users[whose - 1].as_py())
         raise InputError(
-            f"{path}, row {row_of[whose]}: the items of user {users[whose - 1]} are not those of "
+            f"{path}, row {row_of[whose]}: the items of user {who} are not those of "
             "the reviews; list each reviewed item once per review"
         )
     came = np.empty(len(user), np.int64)

@@ -10,12 +10,14 @@ Shapes: [Q] quotes  [L] line ends inside quotes
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from mmap import mmap
 from typing import NamedTuple
 
 import numpy as np
+
+from common.bounds import LONGEST_VALUE
 
 _PART = 1 << 24  # bytes at a time
 _QUOTE, _LF, _CR = b'"\n\r'
@@ -28,6 +30,7 @@ SWALLOWED = (
     'has a quote (") that seems to swallow the lines after it; remove it, or write it twice in '
     "quotes; where line breaks are meant, write blanks or Parquet"
 )
+ENDLESS = f'opens with a quote (") that none closes in {LONGEST_VALUE:,} bytes; remove it'
 
 
 class Stray(NamedTuple):
@@ -62,7 +65,7 @@ class LineBreaks:
     prose: bool  # the others hold running text, with commas of its own
 
 
-def check_quotes(data: bytes | mmap, delimiter: bytes, breaks: LineBreaks) -> Quotes:
+def check_quotes(data: bytes | bytearray | mmap, delimiter: bytes, breaks: LineBreaks) -> Quotes:
     """Finds stray quotes, and values that hold line breaks.
 
     data: the file, with its header, without a byte order mark
@@ -75,14 +78,14 @@ def check_quotes(data: bytes | mmap, delimiter: bytes, breaks: LineBreaks) -> Qu
     found, longer = Quotes(), []
     stray: list[tuple[int, Stray]] = []  # with where the record begins
     after = 0
-    places = iter(inside.tolist()) if paired else _find_quotes(data, 0)
-    while (place := next(places, None)) is not None:
-        if place < after:
-            continue
+    while (place := _next_place(data, after, inside if paired else None)) >= 0:
         start = max(data.rfind(b"\n", after, place), data.rfind(b"\r", after, place), after - 1) + 1
         record = _parse(data, start, delimiter)
         fault, column = record.fault, len(record.fields) - 1
-        if _LINE_END.search(data, start, record.fields[-1][0] if fault else record.end):
+        long = [i for i, (first, end) in enumerate(record.fields) if end - first > LONGEST_VALUE]
+        if long and fault != UNCLOSED:
+            fault, column = ENDLESS, long[0]
+        elif _LINE_END.search(data, start, record.fields[-1][0] if fault else record.end):
             column = _find_swallowed(data, record, delimiter, breaks)
             fault = None if column < 0 else SWALLOWED
         if fault is None:
@@ -96,13 +99,13 @@ def check_quotes(data: bytes | mmap, delimiter: bytes, breaks: LineBreaks) -> Qu
             stray.append((start, Stray(first, 0, column, fault)))
             line_end = _LINE_END.search(data, first)
             after = line_end.end() if line_end else len(data)
-            places = _find_quotes(data, after)  # without this one, others may not pair up
+            paired = False  # without this one, others may not
     rows = _count_rows(data, [start for start, _ in stray], longer)
     found.stray = [quote._replace(row=row) for (_, quote), row in zip(stray, rows, strict=True)]
     return found
 
 
-def blank_quotes(data: bytes | mmap, stray: Sequence[Stray]) -> bytes:
+def blank_quotes(data: bytes | bytearray | mmap, stray: Sequence[Stray]) -> bytes:
     """The data with blanks for stray quotes, so that what follows can be read and checked."""
     changed = bytearray(data)
     for quote in stray:
@@ -110,12 +113,13 @@ def blank_quotes(data: bytes | mmap, stray: Sequence[Stray]) -> bytes:
     return bytes(changed)
 
 
-def _find_quotes(data: bytes | mmap, start: int) -> Iterator[int]:
-    """The place of every quote from `start` on."""
-    place = data.find(b'"', start)
-    while place >= 0:
-        yield place
-        place = data.find(b'"', place + 1)
+def _next_place(data: bytes | bytearray | mmap, after: int, inside: np.ndarray | None) -> int:
+    """The first place from `after` on that has to be looked at, or -1: a line end inside quotes, or
+    without those any quote."""
+    if inside is None:
+        return data.find(b'"', after)
+    found = int(np.searchsorted(inside, after))
+    return int(inside[found]) if found < len(inside) else -1
 
 
 def _scan(data: np.ndarray, delimiter: int) -> tuple[bool, np.ndarray]:
@@ -139,7 +143,7 @@ def _scan(data: np.ndarray, delimiter: int) -> tuple[bool, np.ndarray]:
     return paired and not opened, np.concatenate([np.zeros(0, np.int64), *inside])
 
 
-def _parse(data: bytes | mmap, start: int, delimiter: bytes) -> _Record:
+def _parse(data: bytes | bytearray | mmap, start: int, delimiter: bytes) -> _Record:
     """One record, as far as it can be read."""
     plain = re.compile(rb"[^\r\n" + re.escape(delimiter) + rb"]*")
     ends = (delimiter[0], _LF, _CR)
@@ -163,7 +167,7 @@ def _parse(data: bytes | mmap, start: int, delimiter: bytes) -> _Record:
 
 
 def _find_swallowed(
-    data: bytes | mmap, record: _Record, delimiter: bytes, breaks: LineBreaks
+    data: bytes | bytearray | mmap, record: _Record, delimiter: bytes, breaks: LineBreaks
 ) -> int:
     """The first column of a record whose line breaks seem to be swallowed lines, or -1."""
     more = len(breaks.columns) - 1  # separators of a line
@@ -190,7 +194,7 @@ def _find_swallowed(
 
 
 def _count_rows(
-    data: bytes | mmap, starts: Sequence[int], longer: Sequence[tuple[int, int]]
+    data: bytes | bytearray | mmap, starts: Sequence[int], longer: Sequence[tuple[int, int]]
 ) -> list[int]:
     """The row, from 1, of the records that begin at `starts`, ascending.
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import re
 from collections.abc import Callable, Collection, Sequence
 from mmap import mmap
 from pathlib import Path
@@ -12,13 +13,22 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.csv
 
+from common.bounds import LONGEST_HEADER, LONGEST_LINE, MOST_COLUMNS
 from common.data.readers.csv_quotes import LineBreaks, Stray, blank_quotes, check_quotes
 from common.data.readers.raw_tables import RawTable, RowPlaces
-from common.data.readers.table_faults import SHOWN, Faults, count_rows, show_names
+from common.data.readers.table_faults import (
+    SHOWN,
+    Faults,
+    count_rows,
+    show_names,
+    tell_wide,
+)
 from common.data.readers.text_lines import read_bytes
 
 _BOM = b"\xef\xbb\xbf"
-_BLOCK = 1 << 24  # bytes; larger where one row needs more
+_LINE_END = re.compile(rb"[\r\n]")
+_LONG_ROW = "straddling object"  # pyarrow's words for a row that is longer than its block
+_BLOCK = 1 << 24  # bytes; a row that is longer needs a second try
 
 
 def read_csv(
@@ -55,7 +65,7 @@ def read_csv(
     return raw._replace(damaged=damaged) if raw else None
 
 
-def _is_utf8(data: bytes | mmap) -> bool:
+def _is_utf8(data: bytes | bytearray | mmap) -> bool:
     ends = pa.py_buffer(np.array([0, len(data)], np.int64))
     text = pa.Array.from_buffers(pa.large_string(), 1, [None, ends, pa.py_buffer(data)])
     try:
@@ -66,13 +76,15 @@ def _is_utf8(data: bytes | mmap) -> bool:
 
 
 def _read_header(
-    path: Path, data: bytes | mmap, delimiter: str, faults: Faults
+    path: Path, data: bytes | bytearray | mmap, delimiter: str, faults: Faults
 ) -> list[str] | None:
-    end = data.find(b"\n")
-    while end >= 0 and data[:end].count(b'"') % 2:  # a name with a line break
-        end = data.find(b"\n", end + 1)
+    text_bytes = _cut_header(data)
+    if len(text_bytes) > LONGEST_HEADER:
+        what = f"its header is longer than {LONGEST_HEADER:,} bytes"
+        faults.tell(f"{path}: is no CSV ({what}); save it with the names of columns in row 1")
+        return None
     try:
-        text = data[: end if end >= 0 else len(data)].decode()
+        text = text_bytes.decode()
         if "\ufffd" in text:
             raise UnicodeError
         names = next((row for row in csv.reader(io.StringIO(text), delimiter=delimiter) if row), [])
@@ -83,7 +95,23 @@ def _read_header(
     if not names:
         faults.tell(f"{path}: is no CSV (it is empty); save it as UTF-8 CSV with a header")
         return None
+    if len(names) > MOST_COLUMNS:
+        tell_wide(path, len(names), faults)
+        return None
     return names
+
+
+def _cut_header(data: bytes | bytearray | mmap) -> bytes:
+    """The first line, which goes on where a name in quotes has a line end; at most one byte more
+    than a header may have."""
+    head = bytes(data[: LONGEST_HEADER + 1])
+    quotes = after = 0
+    for line_end in _LINE_END.finditer(head):
+        quotes += head.count(b'"', after, line_end.start())
+        after = line_end.end()
+        if quotes % 2 == 0:
+            return head[: line_end.start()]
+    return head
 
 
 def _tell_quotes(path: Path, names: Sequence[str], stray: Sequence[Stray], faults: Faults) -> None:
@@ -96,7 +124,7 @@ def _tell_quotes(path: Path, names: Sequence[str], stray: Sequence[Stray], fault
 
 def _parse(
     path: Path,
-    data: bytes | mmap,
+    data: bytes | bytearray | mmap,
     delimiter: str,
     names: Sequence[str],
     wanted: Collection[str],
@@ -109,11 +137,13 @@ def _parse(
         return "skip"
 
     kept = list(dict.fromkeys(name for name in names if name in wanted)) or [names[0]]
-    try:
-        table = pyarrow.csv.read_csv(
+
+    def parse(block: int) -> pa.Table:
+        wrong.clear()
+        return pyarrow.csv.read_csv(
             pa.BufferReader(pa.py_buffer(data)),
             # One thread, because only then a row that is left out has a number.
-            read_options=pyarrow.csv.ReadOptions(use_threads=False, block_size=_BLOCK),
+            read_options=pyarrow.csv.ReadOptions(use_threads=False, block_size=block),
             parse_options=pyarrow.csv.ParseOptions(
                 delimiter=delimiter, newlines_in_values=True, invalid_row_handler=leave_out
             ),
@@ -124,11 +154,21 @@ def _parse(
                 check_utf8=False,  # has been done
             ),
         )
+
+    try:
+        try:
+            table = parse(_BLOCK)
+        except pa.ArrowInvalid as error:
+            if _LONG_ROW not in str(error):
+                raise
+            table = parse(LONGEST_LINE)
     except pa.ArrowException as error:
         if b"\n" not in data[:-1].strip():  # nothing but a header
             empty = pa.table({name: pa.array([], pa.string()) for name in kept})
             return RawTable(empty, names, RowPlaces(path))
         reason = " ".join(str(error).split())[:80]
+        if _LONG_ROW in reason:
+            reason = f"it has a row of more than {LONGEST_LINE // 2:,} bytes"
         faults.tell(f"{path}: is no CSV ({reason}); save it as UTF-8 CSV")
         return None
     numbers = None

@@ -10,9 +10,11 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
+from common.bounds import DEEPEST, LONGEST_RECORD, check_values
 from common.data.readers.raw_tables import RawTable, RowPlaces
 from common.data.readers.table_faults import SHOWN, Faults, count_rows
 from common.data.readers.text_lines import read_bytes
+from common.json_files import is_deeper, make_object
 
 _MEND = "write one JSON object a line"
 _KINDS = {str: "text", bool: "true or false", int: "whole number", float: "number", list: "list"}
@@ -28,7 +30,7 @@ def read_jsonl(path: Path, wanted: Collection[str], faults: Faults) -> RawTable:
     columns: dict[str, list[Any]] = {}
     numbers: list[int] = []
     wrong: dict[str, list[int]] = {}
-    for number, line in enumerate(_split_lines(read_bytes(path)), 1):
+    for number, line in enumerate(_split_lines(read_bytes(path, LONGEST_RECORD)), 1):
         if not line.strip():
             continue
         try:
@@ -63,17 +65,13 @@ def _split_lines(data: Any) -> Any:
 
 
 def _read_object(line: bytes) -> dict[str, Any]:
-    entry = json.loads(line, object_pairs_hook=_make_object, parse_constant=_refuse)
+    check_values(line)
+    entry = json.loads(line, object_pairs_hook=make_object, parse_constant=_refuse)
     if not isinstance(entry, dict):
         raise ValueError("is no JSON object")
+    if is_deeper(entry, DEEPEST):
+        raise RecursionError
     return entry
-
-
-def _make_object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    made = dict(pairs)
-    if len(made) < len(pairs):
-        raise ValueError("has a key twice")
-    return made
 
 
 def _refuse(name: str) -> None:
@@ -82,7 +80,7 @@ def _refuse(name: str) -> None:
 
 def _explain(error: Exception) -> str:
     if isinstance(error, RecursionError):
-        return "is nested too deeply"
+        return f"is nested deeper than {DEEPEST} levels"
     if isinstance(error, UnicodeError):
         return "is not UTF-8"
     return "is no JSON" if isinstance(error, json.JSONDecodeError) else str(error)

@@ -9,12 +9,16 @@ from urllib.parse import unquote
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from common.bounds import check_growth
 from common.data.readers.raw_tables import RawTable, RowPlaces
 from common.data.readers.table_faults import Faults
+from common.data.readers.table_forms import count_bytes
 from common.data.readers.table_places import list_parts
 from common.data.readers.text_lines import check_source_file
 
 _NO_VALUE = "__HIVE_DEFAULT_PARTITION__"
+_ROW = 32  # bytes that a row takes at least, once its ids and its time are arrays
+_AS_TEXT = "write it as CSV"
 _PANDAS_INDEX = "__index_level_"  # row numbers that pandas adds
 
 
@@ -66,13 +70,28 @@ def _read_part(
         with pq.ParquetFile(path) as file:
             names = list(file.schema_arrow.names)
             kept = [name for name in names if name in wanted and names.count(name) == 1]
+            rows = file.metadata.num_rows
+            check_growth(path, path.stat().st_size, rows * _ROW, _AS_TEXT)
             if kept:
-                return file.read(columns=kept).select(kept), names
-            return pa.table({"": pa.nulls(file.metadata.num_rows)}), names
+                return _read_columns(path, file, kept), names
+            return pa.table({"": pa.nulls(rows)}), names
     except (pa.ArrowException, OSError, UnicodeDecodeError, KeyError) as error:
         reason = "" if isinstance(error, pa.ArrowInvalid) else f" ({str(error)[:60]!r})"
         faults.tell(f"{path}: cut short or no Parquet file{reason}; write it again")
         return None
+
+
+def _read_columns(path: Path, file: pq.ParquetFile, names: list[str]) -> pa.Table:
+    """Part by part: what a few bytes say many times over is found before it fills the memory."""
+    size, read, parts = path.stat().st_size, 0, []
+    for batch in file.iter_batches(columns=names):
+        read += sum(map(count_bytes, batch.columns))
+        check_growth(path, size, read, _AS_TEXT)
+        parts.append(batch)
+    fields = [file.schema_arrow.field(name) for name in names]
+    if not parts:
+        return pa.schema(fields).empty_table()
+    return pa.Table.from_batches(parts).select(names)
 
 
 def _read_keys(part: Path, folder: Path) -> list[tuple[str, str | None]]:

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from common.bounds import MOST_COLUMNS
 from common.errors import InputError
 
 SHOWN = 5  # rows of one fault that are named
@@ -56,3 +57,8 @@ def count_rows(count: int, unit: str, examples: Sequence[str]) -> str:
         return ""
     more = " ..." if count > len(examples) else ""
     return f" ({count:,} {unit}: {', '.join(examples)}{more})"
+
+
+def tell_wide(path: Path, columns: int, faults: Faults) -> None:
+    """Tells of a table with more columns than are read."""
+    faults.tell(f"{path}: has {columns:,} columns, more than {MOST_COLUMNS:,}; leave others out")

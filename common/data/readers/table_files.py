@@ -16,13 +16,21 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from common.bounds import LONGEST_LIST, LONGEST_VALUE, MOST_COLUMNS
 from common.data.readers.csv_quotes import LineBreaks
 from common.data.readers.csv_tables import read_csv
 from common.data.readers.json_tables import read_jsonl
 from common.data.readers.parquet_tables import read_parquet
 from common.data.readers.raw_tables import RawTable, RowPlaces
-from common.data.readers.table_faults import SHOWN, Faults, count_rows, show_names, show_value
-from common.data.readers.table_forms import find_broken_texts, simplify
+from common.data.readers.table_faults import (
+    SHOWN,
+    Faults,
+    count_rows,
+    show_names,
+    show_value,
+    tell_wide,
+)
+from common.data.readers.table_forms import find_broken_texts, is_list, simplify
 from common.data.readers.table_options import Renamed
 from common.data.readers.table_places import find_suffix
 from common.errors import InputError
@@ -152,6 +160,9 @@ def open_table(
         return None
     if raw is None:
         return None
+    if len(raw.names) > MOST_COLUMNS:
+        tell_wide(path, len(raw.names), faults)
+        return None
     partial = len(faults.lines) > before
     wanted = {_pick_name(column, renamed, raw.names): column for column in known}
     ignored = _check_names(path, raw.names, wanted, columns.required, renamed.own, faults)
@@ -255,10 +266,26 @@ def _simplify_column(source: SourceTable, column: str, damaged: bool) -> pa.Chun
         source.tell(bad, column, where, "save it as UTF-8", values=array)
         return array
     try:
-        return simplify(array)
+        simple = simplify(array)
     except pa.ArrowException as error:
         source.tell_type(column, f"which cannot be read here ({str(error)[:60]})")
         return array
+    _tell_long(source, column, simple)
+    return simple
+
+
+def _tell_long(source: SourceTable, column: str, values: pa.ChunkedArray) -> None:
+    """Tells of texts and lists that are too long; their column is not looked at any further."""
+    if pa.types.is_string(values.type):
+        sizes, most, what = pc.binary_length(values), LONGEST_VALUE, "is longer than {:,} bytes"
+    elif is_list(values.type):
+        sizes, most, what = pc.list_value_length(values), LONGEST_LIST, "has more than {:,} entries"
+    else:
+        return
+    too_long = pc.greater(sizes, most)
+    if pc.any(too_long).as_py():
+        source.broken.add(column)
+        source.tell(too_long, column, what.format(most), "shorten it", values=values)
 
 
 def _show(values: pa.Array | pa.ChunkedArray | np.ndarray, entry: int) -> str:

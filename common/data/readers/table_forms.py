@@ -45,6 +45,19 @@ def simplify(column: pa.ChunkedArray) -> pa.ChunkedArray:
     return pa.chunked_array([_simplify(chunk) for chunk in chunks])
 
 
+def count_bytes(array: pa.Array) -> int:
+    """How many bytes an array has once its dictionaries are written out."""
+    if pa.types.is_dictionary(array.type):
+        values = array.dictionary
+        if is_text(values.type):
+            sizes = pc.take(pc.binary_length(values), array.indices)
+            return int(pc.sum(sizes).as_py() or 0) + 4 * len(array)
+        return 8 * len(array)
+    if is_list(array.type):
+        return count_bytes(pc.list_flatten(array)) + 4 * len(array)
+    return int(array.nbytes)
+
+
 def find_broken_texts(column: pa.ChunkedArray) -> np.ndarray:
     """bool [n]: rows whose text, or a text in whose list, is no UTF-8. All texts valid: no row."""
     try:

@@ -7,13 +7,14 @@ import mmap
 import zlib
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
+from common.bounds import LONGEST_LINE, LONGEST_RECORD, check_growth
 from common.data.hashing import file_sha256
 from common.errors import InputError
 
-LONGEST_LINE = 1 << 24  # bytes; a review has some thousands, and a gzip file may unpack to anything
 _POINTER = b"version https://git-lfs"
+_PART = 1 << 20  # bytes that are unpacked at a time
 
 
 def check_source_file(path: Path) -> None:
@@ -33,18 +34,20 @@ def read_lines(path: Path) -> Iterator[tuple[int, str]]:
     """Yields (row, line) from row 1, without line ends; reads gzip if the name ends in .gz.
 
     Raises InputError for a file that is missing, an LFS pointer, no gzip, cut short or not UTF-8,
-    and for a line of more than `LONGEST_LINE` bytes.
+    for a line of more than `LONGEST_RECORD` bytes, and a gzip file that grows too much.
     """
     check_source_file(path)
-    row = 0
+    row = read = 0
     try:
-        with gzip.open(path) if path.suffix == ".gz" else path.open("rb") as file:
-            for row, line in enumerate(iter(lambda: file.readline(LONGEST_LINE + 1), b""), 1):
-                if len(line) > LONGEST_LINE:
+        with path.open("rb") as raw, _open_packed(raw) if path.suffix == ".gz" else raw as file:
+            for row, line in enumerate(iter(lambda: file.readline(LONGEST_RECORD + 1), b""), 1):
+                if len(line) > LONGEST_RECORD:
                     raise InputError(
-                        f"{path}, row {row}: is longer than {LONGEST_LINE:,} bytes; shorten or "
+                        f"{path}, row {row}: is longer than {LONGEST_RECORD:,} bytes; shorten or "
                         "remove it"
                     )
+                read += len(line)
+                check_growth(path, raw.tell(), read)
                 yield row, line.rstrip(b"\r\n").decode("utf-8")
     except UnicodeDecodeError as error:
         raise InputError(f"{path}, row {row}: is not UTF-8; convert the file") from error
@@ -56,20 +59,22 @@ def read_lines(path: Path) -> Iterator[tuple[int, str]]:
         ) from error
 
 
-def read_bytes(path: Path) -> bytes | mmap.mmap:
+def read_bytes(path: Path, longest: int = LONGEST_LINE) -> bytes | bytearray | mmap.mmap:
     """The bytes of a file; those of a .gz file (any case) unpacked.
 
+    longest: bytes that a line may have
     Raises InputError as `read_lines` does, but for UTF-8.
     """
     check_source_file(path)
     try:
         if path.suffix.lower() == ".gz":
-            with gzip.open(path) as packed:
-                return packed.read()
+            return _unpack(path, longest)
         with path.open("rb") as file:
             if not path.stat().st_size:
                 return b""
-            return mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+            whole = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+        _check_lines(path, whole, longest)
+        return whole
     except gzip.BadGzipFile as error:
         raise InputError(f"{path}: is no gzip file; write it again") from error
     except (EOFError, zlib.error) as error:
@@ -77,6 +82,40 @@ def read_bytes(path: Path) -> bytes | mmap.mmap:
         raise InputError(f"{path}: {reason}; write it again") from error
     except OSError as error:
         raise InputError(f"{path}: cannot be read ({error.strerror}); check its rights") from error
+
+
+def _open_packed(raw: IO[bytes]) -> gzip.GzipFile:
+    return gzip.GzipFile(fileobj=raw, mode="rb")
+
+
+def _unpack(path: Path, longest: int) -> bytearray:
+    """The content of a gzip file; it stops where a line gets too long, or the whole too large."""
+    whole, checked = bytearray(), 0
+    with path.open("rb") as raw, _open_packed(raw) as packed:
+        while part := packed.read(_PART):
+            whole += part
+            check_growth(path, raw.tell(), len(whole))
+            if len(whole) - checked > longest:
+                checked = _check_lines(path, whole, longest, checked)
+    _check_lines(path, whole, longest, checked)
+    return whole
+
+
+def _check_lines(path: Path, data: bytearray | mmap.mmap, longest: int, start: int = 0) -> int:
+    """Raises InputError for a line of more than `longest` bytes; returns where the last begins.
+
+    start: where a line begins
+    It looks back from the farthest place where a line may end, so it reads next to nothing.
+    """
+    while len(data) - start > longest:
+        end = data.rfind(b"\n", start, start + longest + 1)
+        if end < 0:
+            row = data[:start].count(b"\n") + 1
+            raise InputError(
+                f"{path}, line {row}: is longer than {longest:,} bytes; shorten or remove it"
+            )
+        start = end + 1
+    return start
 
 
 def describe_source(path: Path, folder: Path | None = None) -> dict[str, Any]:

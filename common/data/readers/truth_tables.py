@@ -77,7 +77,7 @@ def add_truth(
     topics = index_texts(pa.chunked_array(names))
     intent, topic, item_topic = (find_ids(texts, topics) for texts in names)
     useful = read_flags(searched, "useful")
-    asked = [fold_query(text) for text in read_names(searched, "query").to_pylist()]
+    asked = [text and fold_query(text) for text in read_names(searched, "query").to_pylist()]
     raw_items = [read_ids(file, "item") for file in (bought, items)]
     keys = [(read_ids(f, "user"), read_times(f, "time", notes).ms) for f in (bought, searched)]
     faults.stop(folder)

@@ -5,7 +5,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from common.data.timeline import build_timeline, expand_ranges
+from common.bounds import END_MS
+from common.data.timeline import _pack_keys, build_timeline, expand_ranges
 from common.errors import InputError
 
 PROPERTY = settings(derandomize=True, deadline=None, max_examples=50)
@@ -165,6 +166,45 @@ def test_keys_that_do_not_fit_64_bits_are_ranked(rec_events, search_events):
     line = build_timeline(rec, search, 3, "source")
     assert line.history_size("rec", np.array([0, 1, 2])).tolist() == [0, 0, 3]
     assert line.history_size("search", np.array([0, 1])).tolist() == [1, 2]
+
+
+EVENTS = st.lists(
+    st.tuples(
+        st.integers(1, 2**31 - 1),  # user
+        st.integers(0, END_MS - 1) | st.sampled_from([0, END_MS - 1]),
+        st.integers(0, 2**31 - 1),  # seq
+    ),
+    max_size=30,
+)
+
+
+@given(tables=st.tuples(EVENTS, EVENTS, EVENTS))
+def test_keys_of_all_times_compare_like_what_they_are_made_of(tables):
+    columns = [
+        tuple(np.array([event[i] for event in table], np.int64) for table in tables)
+        for i in range(3)
+    ]
+    _check_keys(columns)
+
+
+@given(
+    values=st.lists(
+        st.tuples(*[st.sampled_from([0, 1, 2**31 - 1, 2**40, 2**61, 2**62 - 1])] * 3), max_size=12
+    )
+)
+def test_keys_of_any_numbers_do_not_wrap(values):
+    column = np.array(values, np.int64).reshape(-1, 3)
+    _check_keys([(part, part[:0], part[1:]) for part in column.T])
+
+
+def _check_keys(columns):
+    events = np.stack([np.concatenate(column) for column in columns], axis=1)
+    keys = np.concatenate(_pack_keys(columns))
+    for one in range(len(events)):
+        for other in range(one):
+            left, right = tuple(events[one]), tuple(events[other])
+            assert (keys[one] < keys[other]) == (left < right)
+            assert (keys[one] == keys[other]) == (left == right)
 
 
 @pytest.mark.parametrize(("task", "row"), [("rec", 3), ("rec", 5), ("search", 2), ("search", -1)])

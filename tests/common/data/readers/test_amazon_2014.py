@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
+from common.bounds import LONGEST_RECORD
 from common.data.pseudo_queries import Recipe
 from common.data.readers.amazon_2014 import read_amazon, read_metadata
-from common.data.readers.text_lines import LONGEST_LINE
 from common.data.schema import SourceTables
 from common.errors import InputError
 
@@ -263,6 +263,6 @@ def test_half_a_character_is_named(column: str, tmp_path: Path):
 def test_a_line_that_unpacks_to_anything_is_named_before_it_is_read(tmp_path):
     _write(tmp_path)
     with gzip.open(tmp_path / "reviews_Toys_5.json.gz", "wb") as file:
-        file.write(b" " * (LONGEST_LINE + 1) + b"x" * 4096)
+        file.write(b" " * (LONGEST_RECORD + 1) + b"x" * 4096)
     with pytest.raises(InputError, match=r"row 1: is longer than 16,777,216 bytes; shorten"):
         read_amazon(tmp_path)
