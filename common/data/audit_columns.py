@@ -5,7 +5,7 @@ itself (`tell_by_value`), and do rows of like values have like answers (`tell_by
 that a column which only renames the answer is found too. The pairs of column and answer are:
 
 own       a column of the target's own row, e.g. `session`, and the target
-before    a column of the user's row right before, in either table, and the target
+before    a column of the user's event right before, in either table, and the target
 buyer     a column of the target item, e.g. `brand`, and the user
 next      a column of the item taken right before, and the target
 user      the user's number or a `feat_` column, and the target
@@ -141,16 +141,19 @@ class _Asked:
 
 
 def find_before(log: Log, task: str, rows: np.ndarray, service: str) -> np.ndarray:
-    """int64 [n]: the row of `service` right before each target, strictly; -1 where there is none.
+    """int64 [n]: the event of `service` right before each target, strictly; -1 = there is none.
 
-    rows: int64 [n], row numbers in the task's table. Exposures count as rows.
+    rows: int64 [n], row numbers in the task's table
+    Events are what histories are made of: every search, and what was taken, not what was shown.
     """
-    keys = log.keys[service]
-    place = np.searchsorted(keys, log.keys[task][rows]) - 1
+    events = log.dataset.events(service)
+    known = np.arange(len(events.user)) if service == "search" else np.flatnonzero(events.positive)
+    place = np.searchsorted(log.keys[service][known], log.keys[task][rows]) - 1
     found = place >= 0
-    user = log.dataset.events(service).user
-    found[found] = user[place[found]] == log.dataset.events(task).user[rows[found]]
-    return np.where(found, place, -1)
+    found[found] = events.user[known[place[found]]] == log.dataset.events(task).user[rows[found]]
+    before = np.full(len(rows), -1)
+    before[found] = known[place[found]]
+    return before
 
 
 def _read(table: pa.Table, name: str, items: _Names, users: _Names) -> _Column:

@@ -41,7 +41,7 @@ class Measure(NamedTuple):
 
 
 _TITLE, _ID, _VALUE, _NEIGHBOUR = (
-    Limit(0.10, 0.50), Limit(0.05, 0.20), Limit(0.05, 0.20), Limit(0.08, 0.40),
+    Limit(0.10, 0.50), Limit(0.05, 0.20), Limit(0.02, 0.20), Limit(0.08, 0.40),
 )  # fmt: skip
 _DRAWN, _FREE = Limit(0.10, 0.30), Limit(0.25, 0.40)
 
@@ -72,7 +72,7 @@ LIMITS: dict[tuple[str, str], Limit] = {
     # Lists by text have the popularity and age of what the words say.
     **{("L23", f"free {fact}"): _FREE for fact in ("odd ids", "ids", "popularity", "first event")},
     **{("L23", f"{fact}/own"): _DRAWN for fact in ("odd ids", "ids", "popularity", "first event")},
-    ("L23", "taken"): Limit(0.10, 0.50),
+    ("L23", "taken"): Limit(0.10, 0.25),
     ("L23", "pool"): Limit(0.30, 0.80),
 }
 
@@ -105,15 +105,10 @@ def judge(log: Log, measures: list[Measure]) -> Found:
         if measure.share.n:
             places.setdefault((measure.check, measure.where), []).append(measure)
     for (check, where), some in places.items():
-        nearest = max(some, key=_approach)
+        nearest = max(some, key=find_approach)
         told = [m for m in some if (m.check, m.name) == _ALWAYS or m is nearest]
         found.figures.append((f"{check} {where}", "; ".join(map(_describe, told))))
     return found
-
-
-def _approach(measure: Measure) -> float:
-    """How much of the way to its limit a figure has gone."""
-    return find_excess(measure) / LIMITS[measure.check, measure.name].look
 
 
 def find_excess(measure: Measure) -> float:
@@ -122,15 +117,26 @@ def find_excess(measure: Measure) -> float:
     return abs(excess) if measure.check == "L23" else excess
 
 
+def find_approach(measure: Measure) -> float:
+    """How much of the way to a look a figure has gone; from 1 on it is one.
+
+    By its excess and by its scatter, and the smaller of the two counts: an excess that so few rows
+    have by accident is none.
+    """
+    share, limit = measure.share, LIMITS[measure.check, measure.name]
+    if not share.n:
+        return 0.0
+    # Of n rows no share is surer than one row: 1/n stands for a chance of nothing.
+    scatter = (max(share.chance * (1 - share.chance), 1 / share.n) / share.n) ** 0.5
+    excess = find_excess(measure)
+    return min(excess / limit.look, excess / (SIGMAS * scatter))
+
+
 def find_level(measure: Measure) -> str:
     """ "leak", "look", or "" where a figure is as clean data have it."""
-    share, limit = measure.share, LIMITS[measure.check, measure.name]
-    excess = find_excess(measure)
-    # Of n rows no share is surer than one row: 1/n stands for a chance of nothing.
-    scatter = (max(share.chance * (1 - share.chance), 1 / max(share.n, 1)) / max(share.n, 1)) ** 0.5
-    if not share.n or excess < limit.look or excess < SIGMAS * scatter:
+    if find_approach(measure) < 1:
         return ""
-    return "leak" if excess >= limit.leak else "look"
+    return "leak" if find_excess(measure) >= LIMITS[measure.check, measure.name].leak else "look"
 
 
 def _tell(log: Log, measure: Measure) -> list[Fault]:

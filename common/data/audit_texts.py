@@ -7,7 +7,7 @@ and more; shorter ones are what people type); and whether the target's raw id do
 
 L18 asks whether the buyer's raw id stands in the text of the target or in the query.
 
-Texts are compared word by word (`common.data.words`); ids of five characters and more also inside
+Texts are compared word by word (`common.data.words`); ids of three characters and more also inside
 words, as in `buyer_u00017`.
 
 Shapes: [n] targets of a split part
@@ -35,7 +35,7 @@ _LONG = 2_000  # characters of a text that are read
 _TITLE = 3  # distinct words of a title that are no coincidence
 _WHOLE = 0.8  # of the words of a title: one left out of five is the title still
 _ROUNDS = 1
-_INSIDE = 5  # characters of an id that is looked for inside words too
+_INSIDE = 3  # characters of an id that is looked for inside words too; shorter ones are anywhere
 
 
 class _Text(NamedTuple):
