@@ -24,7 +24,7 @@ from common.data.timeline import expand_ranges
 
 STEP = 30 * 60_000  # ms; a time zone is a multiple of half an hour, but for three of a quarter
 _DAY = 86_400_000
-_NEAR = 2 * STEP  # distances up to here count as none
+_NEAR = STEP  # distances up to here count as none: a search comes a little before its click
 _AROUND = 6  # steps on either side that a peak stands out from
 _PEAK = 2  # times as many users as around it, and as at no distance
 _MOST = 200_000  # pairs; of more, fewer searches are looked at: 4 M took 2.5 s on Beauty
@@ -89,8 +89,9 @@ def find_peak(
         at_once = int(users[here].max(initial=0))
         stands_out = ~here & (users >= _PEAK * max(at_once, 1))
         for place in np.flatnonzero(stands_out)[np.argsort(-users[stands_out], kind="stable")][:20]:
-            others = np.delete(around[place], [_AROUND - 1, _AROUND, _AROUND + 1])
-            if users[place] < _PEAK * max(float(others.mean()), 1.0):
+            sides = around[place][: _AROUND - 1], around[place][_AROUND + 2 :]
+            # Of both sides the higher one, or the edge of a hill would be a peak.
+            if users[place] < _PEAK * max(1.0, *(float(side.mean()) for side in sides)):
                 continue
             share = Share(users[place] / n_users, at_once / n_users, n_users, np.zeros(0, bool))
             if share.share - share.chance > best[0].share - best[0].chance:

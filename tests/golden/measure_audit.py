@@ -95,9 +95,8 @@ def main() -> None:
                     nearest[key] = max(nearest.get(key, 0.0), find_approach(measure))
                     if measure.share.n >= MANY and excess > largest.get(key, (-1.0, ""))[0]:
                         largest[key] = excess, where
-        print(
-            "\n| figure | clean, at most | on | to a look, at most | look from | leak from |\n|---|---|---|---|---|---|"
-        )
+        print("\n| figure | clean, at most | on | to a look, at most | look from | leak from |")
+        print("|---|---|---|---|---|---|")
         for key, limit in LIMITS.items():
             excess, where = largest.get(key, (0.0, "-"))
             leak = f"{100 * limit.leak:.0f}" if limit.leak <= 1 else "never"

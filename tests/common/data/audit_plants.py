@@ -439,6 +439,8 @@ PLANTS: dict[str, tuple[Callable[[Scene], Scene], str, str]] = {
     "twins a day later": (twins_a_day_later, "L19", "leak"),
     "searches - 9 h": (shift(-9 * HOUR), "L21", "look"),
     "searches + 9 h": (shift(9 * HOUR), "L21", "look"),
+    "searches - 1 h": (shift(-HOUR), "L21", "look"),
+    "searches + 1 h": (shift(HOUR), "L21", "look"),
     "searches - 30 d": (shift(-30 * DAY), "L21", "look"),
     "searches + 400 d": (shift(400 * DAY), "L21", "look"),
     "searches + 5 h 30 min": (shift(11 * HOUR // 2), "L21", "look"),
