@@ -1,27 +1,37 @@
 """The leak and sanity report of one split of a dataset folder.
 
 Faults make results wrong: a target in its own history, a history that is not strictly earlier,
-parts that overlap, broken candidate lists, changed files. Figures are printed whatever they say.
+parts that overlap, broken candidate lists, changed files, a column or text that names the answer.
+Looks may: figures no clean data set had. Figures are printed whatever they say. docs/audit.md
 """
 
 from __future__ import annotations
 
 import contextlib
+from collections.abc import Mapping
 from typing import NamedTuple
 
 import numpy as np
+import pyarrow as pa
 import pyarrow.parquet as pq
 
+from common.data.audit_columns import measure_columns
+from common.data.audit_draws import measure_draws
 from common.data.audit_faults import Fault, Figure, Log, make_fault, read_log
 from common.data.audit_histories import check_histories
-from common.data.audit_lists import Lists, check_lists
-from common.data.audit_splits import check_copies, check_cuts, check_rows, describe_split
+from common.data.audit_limits import Measure, judge
+from common.data.audit_lists import ItemFacts, Lists, check_lists
+from common.data.audit_moments import measure_moments
+from common.data.audit_offsets import measure_offsets
+from common.data.audit_splits import Rows, check_copies, check_cuts, check_rows, describe_split
+from common.data.audit_texts import measure_texts
+from common.data.audit_twins import measure_twins
 from common.data.checks import check_tables, find_early_clicks
 from common.data.dataset import CandidateList, Dataset
 from common.data.events import PARTS, TASKS
 from common.data.hashing import array_sha256
 from common.data.list_files import read_array
-from common.data.schema import conform_table, dataset_sha256, table_sha256
+from common.data.schema import TABLES, conform_table, dataset_sha256, table_sha256
 from common.errors import InputError
 
 _WIDTH = 78  # where the values of figures stop being aligned
@@ -33,6 +43,7 @@ class AuditReport(NamedTuple):
     title: str
     faults: tuple[Fault, ...]
     figures: tuple[Figure, ...]
+    looks: tuple[Fault, ...] = ()  # what only a person can judge; no fault by itself
 
 
 def audit_dataset(dataset: Dataset) -> AuditReport:
@@ -41,7 +52,8 @@ def audit_dataset(dataset: Dataset) -> AuditReport:
     The dataset may be loaded without verification: what is wrong is reported, not raised.
     Raises InputError only where a table cannot be read as what it should be.
     """
-    changed = _check_files(dataset)
+    tables = _read_tables(dataset)
+    changed = _check_files(dataset, tables)
     log = read_log(dataset)
     faults, rows = check_rows(log)
     faults += _check_clicks(log)
@@ -53,29 +65,57 @@ def audit_dataset(dataset: Dataset) -> AuditReport:
     ]  # fmt: skip
     lists, broken = _load_lists(dataset)
     faults += changed + broken
+    items = ItemFacts(log, rows)
+    in_lists, told_of_lists, sound = check_lists(log, lists, rows, items)
     for found, told in (
         check_cuts(log, rows),
         check_copies(log, rows),
         check_histories(log, rows),
-        check_lists(log, lists, rows),
+        (in_lists, told_of_lists),
     ):
         faults += found
         figures += told
+    judged = judge(log, measure_dataset(log, tables, rows, sound, items))
+    faults += judged.faults
+    figures += judged.figures
     title = (
         f"{dataset.name}, split {dataset.split}, history order {dataset.history_order}, "
         f"time resolution {dataset.manifest.get('time', {}).get('resolution', 'unknown')}"
     )
-    return AuditReport(title, tuple(faults), tuple(figures))
+    return AuditReport(title, tuple(faults), tuple(figures), tuple(judged.looks))
 
 
-def _check_files(dataset: Dataset) -> list[Fault]:
+def measure_dataset(
+    log: Log, tables: Mapping[str, pa.Table], rows: Rows,
+    lists: Mapping[tuple[str, str], Lists], items: ItemFacts,
+) -> list[Measure]:  # fmt: skip
+    """L17 to L23: the figures that are compared with chance.
+
+    tables: the canonical tables, by name; without them columns and texts are not looked at
+    rows:   (task, part) -> row numbers of positives
+    lists:  (task, part) -> name -> list in form
+    """
+    measures: list[Measure] = []
+    if len(tables) == len(TABLES):
+        for measure in (measure_texts, measure_columns, measure_moments):
+            measures += measure(log, tables, rows)
+    measures += measure_twins(log, items.ever)
+    measures += measure_offsets(log)
+    return measures + measure_draws(log, lists, rows, items)
+
+
+def _read_tables(dataset: Dataset) -> dict[str, pa.Table]:
+    stored = dataset.manifest.get("tables", {})
+    tables = {name: pq.read_table(dataset.path / f"{name}.parquet") for name in stored}
+    return {name: conform_table(name, table) for name, table in tables.items()}
+
+
+def _check_files(dataset: Dataset, tables: Mapping[str, pa.Table]) -> list[Fault]:
     """F15: tables and split files that are not what the manifest says was written.
 
     Raises InputError for tables with ids or lists that cannot be (F03 to F07).
     """
     stored = dataset.manifest.get("tables", {})
-    tables = {name: pq.read_table(dataset.path / f"{name}.parquet") for name in stored}
-    tables = {name: conform_table(name, table) for name, table in tables.items()}
     if tables:
         check_tables(tables)
     changed = [
@@ -128,15 +168,22 @@ def _read_unverified(dataset: Dataset, name: str) -> Lists:
 
 
 def format_report(report: AuditReport) -> str:
-    """The report as text: figures, then faults with the rows they name, then the verdict."""
+    """The report as text: figures, faults and looks with the rows they name, then the verdict."""
     lines = [f"audit of {report.title}"]
     width = min(_WIDTH, max(len(name) for name, _ in report.figures))
     lines += [f"  {name:<{width}}  {value}" for name, value in report.figures]
-    for fault in report.faults:
-        lines.append(f"  {fault.check} {fault.where}: {fault.what}: {fault.number:,}")
-        lines += [f"      {text}" for text in fault.examples]
-        if fault.number > len(fault.examples) > 0:
-            lines.append(f"      and {fault.number - len(fault.examples):,} more")
-    checks = sorted({fault.check for fault in report.faults})
-    lines.append(f"  LEAKS OR FAULTS: {', '.join(checks)}" if checks else "  clean")
+    for kind, found in (("", report.faults), ("look: ", report.looks)):
+        for fault in found:
+            lines.append(f"  {kind}{fault.check} {fault.where}: {fault.what}: {fault.number:,}")
+            lines += [f"      {text}" for text in fault.examples]
+            if fault.number > len(fault.examples) > 0:
+                lines.append(f"      and {fault.number - len(fault.examples):,} more")
+    faults, looks = (_name_checks(found) for found in (report.faults, report.looks))
+    verdict = f"LEAKS OR FAULTS: {faults}" if faults else "" if looks else "clean"
+    lines += [f"  {verdict}"] if verdict else []
+    lines += [f"  LOOK AT: {looks} (docs/audit.md)"] if looks else []
     return "\n".join(lines)
+
+
+def _name_checks(found: tuple[Fault, ...]) -> str:
+    return ", ".join(sorted({fault.check for fault in found}))

@@ -30,6 +30,14 @@ class Fault(NamedTuple):
 Figure = tuple[str, str]  # name and value of a line that is printed whatever it says
 
 
+class Found(NamedTuple):
+    """What one of the checks that judge a figure says."""
+
+    faults: list[Fault]  # nothing but a leak explains them
+    looks: list[Fault]  # a person has to look at them
+    figures: list[Figure]
+
+
 class Log(NamedTuple):
     """The event tables with comparable keys, made from the raw columns alone."""
 

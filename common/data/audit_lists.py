@@ -20,18 +20,21 @@ Lists = Mapping[str, CandidateList]
 
 
 def check_lists(
-    log: Log, lists: Mapping[tuple[str, str], Lists], rows: Rows
-) -> tuple[list[Fault], list[Figure]]:
+    log: Log, lists: Mapping[tuple[str, str], Lists], rows: Rows, facts: ItemFacts
+) -> tuple[list[Fault], list[Figure], dict[tuple[str, str], Lists]]:
     """F11, and the figures L5, L6, L7 and L15 of every list that is in form.
 
     lists: (task, part) -> name -> list
     rows:  (task, part) -> row numbers of positives
+    Returns faults, figures and the lists that are in form.
     """
+    sound: dict[tuple[str, str], Lists] = {}
     faults: list[Fault] = []
     figures: list[Figure] = []
     widths: dict[str, dict[str, int]] = {}
-    facts = _ItemFacts(log, rows)
     for (task, part), named in lists.items():
+        in_form: dict[str, CandidateList] = {}
+        sound[task, part] = in_form
         targets = rows[task, part]
         for name, stored in named.items():
             where = f"{name} {task}_{part}"
@@ -41,13 +44,14 @@ def check_lists(
             found = _check_form(log, task, targets, stored.items, where)
             faults += found
             if not found:
+                in_form[name] = stored
                 figures += facts.describe(task, targets, stored.items, name, where)
             widths.setdefault(name, {})[where] = stored.items.shape[-1]
     for name, width in widths.items():
         lengths = (f"{where}: {length} items" for where, length in width.items())
         mixed = len(set(width.values())) > 1
         faults += make_fault("F11", name, "lists differ in length", int(mixed), lengths)
-    return faults, figures
+    return faults, figures, sound
 
 
 def _check_form(
@@ -78,23 +82,26 @@ def _check_form(
     return faults
 
 
-class _ItemFacts:
+class ItemFacts:
     """What is known of items, to say what kind of negatives a list has."""
 
     def __init__(self, log: Log, rows: Rows) -> None:
         data = log.dataset
         self._log, self._width = log, np.int64(data.n_items + 1)
-        ever = ever_items(data.rec, data.search, data.n_users)
-        owner = np.repeat(np.arange(len(ever.off) - 1), np.diff(ever.off))
-        self._ever = KeySet(owner * self._width + ever.item)
+        self.ever = ever_items(data.rec, data.search, data.n_users)
+        owner = np.repeat(np.arange(len(self.ever.off) - 1), np.diff(self.ever.off))
+        self._taken = KeySet(owner * self._width + self.ever.item)
         self._same_query = same_query_items(data.search, data.n_items)
-        self._first_ms = _find_first_times(log)
-        self._percentile = {
-            task: _rank_popularity(
-                count_items(data.events(task).target[rows[task, "train"]], data.n_items)
-            )
+        self.first_ms = _find_first_times(log)
+        self.counts = {
+            task: count_items(data.events(task).target[rows[task, "train"]], data.n_items)
             for task in ("rec", "search")
         }
+        self.popularity = {task: rank_items(counts) for task, counts in self.counts.items()}
+
+    def takes(self, user: np.ndarray, items: np.ndarray) -> np.ndarray:
+        """bool [n, k]: whether users, int64 [n], take items [n, k] at some time."""
+        return self._taken.holds(user[:, None] * self._width + items)
 
     def describe(
         self, task: str, targets: np.ndarray, lists: np.ndarray, name: str, where: str
@@ -106,9 +113,9 @@ class _ItemFacts:
         """
         events = self._log.dataset.events(task)
         negatives, user = lists[:, 1:], events.user[targets].astype(np.int64)
-        taken = self._ever.holds(user[:, None] * self._width + negatives)
-        popularity = self._percentile[task]
-        newer = self._first_ms[lists] > events.ts[targets][:, None]
+        taken = self.takes(user, negatives)
+        popularity = self.popularity[task]
+        newer = self.first_ms[lists] > events.ts[targets][:, None]
         catalogue = np.arange(1, self._width)
         means = [_mean(popularity[items]) for items in (negatives, lists[:, 0], catalogue)]
         told = [
@@ -123,7 +130,7 @@ class _ItemFacts:
         return [(where, "; ".join(told))]
 
 
-def _rank_popularity(counts: np.ndarray) -> np.ndarray:
+def rank_items(counts: np.ndarray) -> np.ndarray:
     """float64 [N + 1]: share of the catalogue that is less popular, equals counted half."""
     ordered = np.sort(counts[1:])
     below, upto = (np.searchsorted(ordered, counts, side=side) for side in ("left", "right"))

@@ -67,8 +67,8 @@ def compare_clocks(
         side = "after" if middle > 0 else "before"
         lines.append(
             f"warning: of {len(offset):,} clicks in {names[1]} that are also in {names[0]}, "
-            f"{len(same) / len(offset):.0%} stand there about {_show(abs(middle))} {side} their "
-            "search: do both use one time zone and one clock?"
+            f"{len(same) / len(offset):.0%} stand there about {tell_span(abs(middle))} {side} "
+            "their search: do both use one time zone and one clock?"
         )
     elif (late - 0.5) * 2 * len(offset) ** 0.5 > _ERRORS:
         lines.append(
@@ -127,7 +127,7 @@ def _compare_resolutions(
     ]
 
 
-def _show(ms: int) -> str:
+def tell_span(ms: int) -> str:
     """A span in words, to the minute."""
     minutes = round(ms / 60_000)
     days, hours = divmod(minutes // 60, 24)

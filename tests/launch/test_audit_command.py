@@ -13,6 +13,7 @@ import pytest
 from common.data.folder import PrepareSettings, load_dataset, write_dataset
 from common.data.hashing import array_sha256
 from common.data.readers.synthetic import generate
+from common.data.schema import conform_table, dataset_sha256, table_sha256
 from launch.audit import main
 from launch.command import run_command
 
@@ -87,6 +88,30 @@ def test_every_split_is_audited_by_default(prepared, capsys):
     code, lines, _ = _audit(prepared, capsys, split=None)
     assert code == 1  # because of the split per task
     assert len([line for line in lines if line.startswith("audit of tiny")]) == 3
+
+
+def test_what_only_a_person_can_judge(prepared, folder, capsys):
+    """Queries that name their buyer: a look, an error with --strict."""
+    table = pq.read_table(folder / "queries.parquet")
+    users = pq.read_table(folder / "users.parquet")["raw_id"].to_pylist()
+    dataset = load_dataset(prepared)
+    texts = table["text"].to_pylist()
+    for query, user in zip(dataset.search.query, dataset.search.user, strict=True):
+        texts[query - 1] = f"{texts[query - 1]} {users[user - 1]}"
+    tables = {"queries": table.set_column(1, "text", [texts])}
+    pq.write_table(tables["queries"], folder / "queries.parquet")
+    manifest = json.loads((folder / "dataset.json").read_text())
+    stored = manifest["tables"]
+    stored["queries"]["sha256"] = table_sha256(conform_table("queries", tables["queries"]))
+    manifest["sha256"] = dataset_sha256(entry["sha256"] for entry in stored.values())
+    (folder / "dataset.json").write_text(json.dumps(manifest))
+
+    code, lines, _ = _audit(folder, capsys)
+    assert (code, lines[-1]) == (0, "  LOOK AT: L18 (docs/audit.md)")
+    told = [line for line in lines if line.startswith("  look: L18 search_train: the query has")]
+    assert len(told) == 1
+    assert run_command(main, [f"--data={folder}", f"--split={SPLIT}", "--strict"]) == 1
+    assert run_command(main, [f"--data={prepared}", f"--split={SPLIT}", "--strict"]) == 0
 
 
 def test_the_output_is_the_same_twice(prepared, capsys):

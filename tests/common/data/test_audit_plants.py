@@ -1,0 +1,63 @@
+"""What only a person would see: each planted leak is found by its check, the clean twin passes."""
+
+import importlib.util
+from pathlib import Path
+
+import pytest
+
+from common.data.audit_limits import LIMITS, find_approach
+from common.data.events import PARTS, TASKS
+from common.data.folder import PrepareSettings, write_dataset
+from common.data.readers.synthetic import generate
+
+SPEC = importlib.util.spec_from_file_location(
+    "audit_plants", Path(__file__).with_name("audit_plants.py")
+)
+plants = importlib.util.module_from_spec(SPEC)
+SPEC.loader.exec_module(plants)
+
+
+def _scene(folder, **overrides):
+    write_dataset(folder, generate("tiny", seed=0, **overrides), PrepareSettings(negatives=19))
+    return plants.load_scene(folder)
+
+
+@pytest.fixture(scope="module")
+def clean(tmp_path_factory):
+    """About 3,000 clicks of 300 users on 200 items."""
+    return _scene(tmp_path_factory.mktemp("plants") / "data", users=300, items=200)
+
+
+def test_the_clean_scene_has_nothing_to_look_at(clean):
+    measures, found = plants.measure_scene(clean)
+    assert found.faults == found.looks == []
+    assert {(m.check, m.name) for m in measures} == set(LIMITS)
+    assert max(map(find_approach, measures)) < 1
+    places = {f"L17 {task}_{part}" for task in TASKS for part in PARTS}
+    assert places <= {name for name, _ in found.figures}
+
+
+@pytest.mark.parametrize("name", plants.PLANTS)
+def test_a_planted_leak_is_found(clean, name):
+    plant, check, least = plants.PLANTS[name]
+    _, found = plants.measure_scene(plant(clean))
+    leaks, looks = ({fault.check for fault in some} for some in (found.faults, found.looks))
+    assert check in (leaks if least == "leak" else leaks | looks), found.figures
+
+
+@pytest.mark.parametrize("users", [8, 20])
+def test_a_handful_of_users_raises_no_alarm(tmp_path, users):
+    _, found = plants.measure_scene(_scene(tmp_path / "few", users=users))
+    assert found.faults == found.looks == []
+
+
+def test_a_leak_names_its_rows_and_its_limits(clean):
+    _, found = plants.measure_scene(plants.session_is_target(clean))
+    [fault] = [f for f in found.faults if f.where == "search_test" and "is the target" in f.what]
+    rows, users, targets = clean.targets("search")
+    assert fault.number == len(rows)
+    assert fault.examples[0].startswith(
+        f"search row {rows[0] + 1} (user {users[0]}, item {targets[0]}, "
+    )
+    assert fault.what.startswith("session is the target 100.0 % (chance ")
+    assert "look from 2 points off, leak from 20. is the column known before" in fault.what
