@@ -1,5 +1,6 @@
 # make demo   a first result in minutes, from nothing but Python >= 3.11 and a package index
 # make test   lint, types and tests
+# make soak   100 kills at random moments, and the same numbers bit for bit
 # make beauty the run on real data (RAW=folder with reviews_Beauty_5.json.gz and meta_Beauty.json.gz)
 
 # Pages of 2 MB: training on a CPU under Linux is about a quarter faster.
@@ -8,9 +9,10 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 PRESET ?= demo
+KILLS ?= 50
 RAW ?= ../shared/data/amazon_beauty_2014
 
-.PHONY: demo test lint format types unit bench beauty lowest clean
+.PHONY: demo test lint format types unit bench soak beauty lowest clean
 
 demo: $(VENV)/.installed
 	$(BIN)/python -m launch.prepare --source=synthetic --preset=$(PRESET) --out=datasets/$(PRESET) --overwrite
@@ -36,6 +38,19 @@ unit: $(VENV)/.installed-test
 
 bench: $(VENV)/.installed
 	$(BIN)/python -m launch.bench data
+
+# 50 kills of LCR and 50 of GenSR, each with all its stages, on a dataset of 64 users.
+soak: $(VENV)/.installed
+	rm -rf runs/soak datasets/soak
+	$(BIN)/python -m launch.prepare --source=synthetic --preset=tiny --out=datasets/soak
+	$(BIN)/python -m launch.soak --workdir=runs/soak/lcr --kills=$(KILLS) --config.data.path=datasets/soak \
+	  --config=lcr_jax/configs/tiny.py --config.second.kind=reinforce --config.second.epochs=1 \
+	  --config.second.eval_every_epochs=0.5 --config.second.rollouts=3 --config.reasoner.steps=1
+	$(BIN)/python -m launch.soak --workdir=runs/soak/gensr --kills=$(KILLS) --config.data.path=datasets/soak \
+	  --config=gensr_jax/configs/tiny.py --config.text.vocabulary=256 --config.train.batch_size=64 \
+	  --config.cf.epochs=4 --config.cf.eval_every_epochs=2 --config.train.log_every_steps=1 \
+	  --config.train.checkpoint_every_steps=3
+	$(BIN)/python -m launch.soak --table=runs/soak/lcr,runs/soak/gensr
 
 beauty: $(VENV)/.installed
 	$(BIN)/python -m launch.prepare --source=amazon_2014 --raw=$(RAW) --out=datasets/beauty --category=Beauty --overwrite

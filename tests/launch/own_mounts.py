@@ -14,6 +14,7 @@ import importlib
 import json
 import os
 import pkgutil
+import select
 import shutil
 import subprocess
 import sys
@@ -22,6 +23,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 ROOT = Path(__file__).resolve().parents[2]
+LONGEST_SECONDS = 300  # of one command: a few, where nobody else computes
 
 
 class Ended(NamedTuple):
@@ -45,6 +47,9 @@ class OwnMounts:
 
     def ask(self, **request):
         print(json.dumps(request), file=self.process.stdin, flush=True)
+        if not select.select([self.process.stdout], [], [], LONGEST_SECONDS)[0]:
+            self.process.kill()
+            raise TimeoutError(f"no answer to {request}")
         answer = self.process.stdout.readline()
         assert answer, "the process with its own mounts has died"
         return json.loads(answer)

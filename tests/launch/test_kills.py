@@ -14,9 +14,13 @@ import time
 from functools import partial
 from pathlib import Path
 
+import numpy as np
 import pytest
 
-from launch.soak import compare_runs
+from common.training.checkpoints import list_steps
+from common.training.checksums import LISTING
+from launch.soak_kills import Moment, find_litter, run_until
+from launch.soak_runs import compare_runs
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -55,21 +59,41 @@ class Command:
 
 
 @pytest.mark.parametrize(
-    ("method", "kills"),
+    ("method", "kills", "seed"),
     [
-        ("lcr", [("supervised", 8), ("reinforce", 5)]),  # checkpoints every 5 steps
-        ("gensr", [("pretrain_cf", 8), ("tune", 5)]),  # every 3 steps
+        ("lcr", [("supervised", 8), ("reinforce", 5)], 0),  # checkpoints every 5 steps
+        ("gensr", [("pretrain_cf", 8), ("tune", 5)], 1),  # every 3 steps
     ],
 )
-def test_killed_in_each_stage_it_ends_with_the_same_numbers(
-    method, kills, tiny, tmp_path, small_runs
+def test_killed_in_each_stage_and_at_random_it_ends_with_the_same_numbers(
+    method, kills, seed, tiny, tmp_path, small_runs, monkeypatch
 ):
+    """Five kills: the first as soon as a checkpoint begins to be written, one in each stage, and
+    two at moments that a seed draws."""
     command = Command(small_runs.WORDS[method], small_runs.ENVIRONMENT[method], tiny)
-    command.finish(tmp_path / "whole")
-    for stage, lines in kills:
-        read_steps = partial(small_runs.read_stage, tmp_path / "killed", stage)
-        command.kill(tmp_path / "killed", read_steps, lines)
-    command.finish(tmp_path / "killed")
-    assert compare_runs(tmp_path / "whole", tmp_path / "killed") == []
+    whole, killed = tmp_path / "whole", tmp_path / "killed"
+    for name, value in small_runs.ENVIRONMENT[method].items():
+        monkeypatch.setenv(name, value)
+    words = [*small_runs.WORDS[method], f"--config.data.path={tiny}"]
+    monkeypatch.chdir(ROOT)
+    command.finish(whole)
+    first = [Moment(0.0, 1)]  # config.json.tmp may be seen, and is as good
+    rng = np.random.default_rng(seed)
+    drawn = [Moment(float(rng.uniform(0, 5))), Moment(float(rng.uniform(0, 0.3)), 2)]
+    for moment in [*first, *drawn]:
+        code, hit = run_until(words, killed, moment)
+        assert code == -signal.SIGKILL
+        assert hit is not None
+        assert find_litter(killed, whole) == []
+    for number, (stage, lines) in enumerate(kills):
+        read_steps = partial(small_runs.read_stage, killed, stage)
+        command.kill(killed, read_steps, lines)
+        assert find_litter(killed, whole) == []
+        if number == 0:  # as if it had been killed between Orbax's rename and our checksums
+            newest = list_steps(killed / "checkpoints")[-1]
+            (killed / "checkpoints" / str(newest) / LISTING).unlink(missing_ok=True)
+    command.finish(killed)
+    assert compare_runs(whole, killed) == []
+    assert find_litter(killed, whole, killed=False) == []
     for stage, lines in kills:  # each died before its end
-        assert len(small_runs.read_stage(tmp_path / "whole", stage)) > lines
+        assert len(small_runs.read_stage(whole, stage)) > lines
