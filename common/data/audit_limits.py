@@ -40,13 +40,13 @@ class Measure(NamedTuple):
     rows: np.ndarray | None = None  # and which ones
 
 
-# A look is at least three times the largest excess that 500 rows of a clean set have, but for lists
-# by text (twice) and tastes (1.7 times); a leak is what an answer planted in all rows, or in those
-# of the last of an item's buyers, exceeds on `demo`. docs/audit.md has both tables.
+# A look is at least 1.7 times the largest excess that 500 rows of a clean set have, for most figures
+# more than three times; a leak is what an answer planted in all rows exceeds on `demo`, or one
+# planted in a third of them. docs/audit.md has both tables.
 _TITLE = Limit(0.10, 0.50)
 _ID = Limit(0.05, 0.20)
 _VALUE = Limit(0.02, 0.20)  # no honest column is an id
-_NEIGHBOUR = Limit(0.10, 0.40)  # tastes: brands are bought again, fashions follow the user numbers
+_NEIGHBOUR = Limit(0.10, 0.40)  # brands are bought again, fashions follow the users' numbers
 _DRAWN = Limit(0.10, 0.30)
 _FREE = Limit(0.25, 0.40)  # lists by text have the popularity and age of what the words say
 
