@@ -19,7 +19,7 @@ from collections.abc import Iterator, Mapping
 
 import numpy as np
 
-from common.data.audit_chance import Share, pair_randomly, spread_rows
+from common.data.audit_chance import Share, spread_rows
 from common.data.audit_faults import Log
 from common.data.audit_limits import Measure
 from common.data.audit_lists import ItemFacts, Lists, Rows, rank_items
@@ -55,6 +55,7 @@ class _Facts:
 
     def __init__(self, log: Log, items: ItemFacts) -> None:
         self._items, self._n = items, log.dataset.n_items
+        self._known: dict[tuple[str, int], dict[str, np.ndarray]] = {}
         ids = np.arange(self._n + 1)
         shared = {"odd ids": ids % 2 + 0.0, "ids": ids / max(self._n, 1),
                   "first event": rank_items(items.first_ms)}  # fmt: skip
@@ -67,42 +68,43 @@ class _Facts:
     ) -> Iterator[Measure]:
         """All figures of one list; lists: int32 [n, 1 + k]; user: int64 [n]."""
         negatives, positive, n = lists[:, 1:], lists[:, 0], len(lists)
-        even = np.ones(self._n + 1)
-        even[0] = 0.0
-        laws = {"uniform": even, "popularity": self._items.counts[task].astype(np.float64)}
-        known = name.startswith(tuple(laws))
-        promised = [
-            self._average(_include(law, negatives.shape[1]), user)
-            for kind, law in laws.items()
+        counts = np.bincount(negatives.ravel(), minlength=self._n + 1).astype(np.float64)
+        total, k = counts.sum(), negatives.shape[1]
+        known = name.startswith(("uniform", "popularity"))
+        laws = [
+            self._average(law, user)
+            for kind, law in self._laws(task, k).items()
             if name.startswith(kind) or not known
         ]
         form = "" if known else "free "
-        draws = negatives.size
         for fact, value in self._facts[task].items():
-            seen = float(value[negatives].mean())
-            expected = [float(law @ value) for law in promised]
+            seen = float((counts * value).sum() / total)
+            expected = [float((law * value).sum()) for law in laws]
             # Of a list that promises nothing, what lies between the two is as it should be.
             chance = float(np.clip(seen, min(expected), max(expected)))
             what = f"mean of {fact}" if fact != "odd ids" else "odd ids"
-            measured = _share(seen, chance, draws)
+            measured = _share(seen, chance, int(total))
             yield Measure("L23", form + fact, where, f"{what} among the negatives", measured)
 
-            own = _compare(value, negatives, positive, fact)
-            other = [_compare(value, negatives, positive[o], fact) for o in pair_randomly(n, 4)]
-            told = "the parity of" if fact == "odd ids" else f"less ({fact}) than"
+            same = fact == "odd ids"
+            mine, theirs = value[positive], value[negatives]
+            less = theirs == mine[:, None] if same else theirs < mine[:, None]
+            own = float(less.mean())
+            if not same:
+                own += 0.5 * float((theirs == mine[:, None]).mean())
+            other = float((counts * _stand(value, mine, same=same)).sum() / total)
+            other = (n * other - own) / (n - 1)  # without each list's own positive
+            told = "the parity of" if same else f"less ({fact}) than"
             # Of a rank, the variance is a twelfth, a third of that of a coin.
-            size = draws if fact == "odd ids" else 3 * n
-            measured = _share(own, float(np.mean(other)), size)
+            measured = _share(own, other, int(total) if same else 3 * n)
             yield Measure("L23", f"{fact}/own", where, f"negatives have {told} their positive",
                           measured)  # fmt: skip
         taken = self._items.takes(user, negatives)
         yield Measure("L23", "taken", where, "negatives are items that the user takes at some time",
                       _share(float(taken.mean()), 0.0, n))  # fmt: skip
-        counts = np.bincount(negatives.ravel(), minlength=self._n + 1).astype(np.float64)
-        total, k = counts.sum(), negatives.shape[1]
         pairs = max(total * total - total * k, 1.0)  # two draws of one list are never equal
         shared = float((counts * (counts - 1)).sum() / pairs)
-        law = max(float(np.square(law).sum()) for law in promised)
+        law = max(float(np.square(law).sum()) for law in laws)
         # As a share, so that limits are alike: 0 = as promised, 0.5 = two lists share twice that.
         excess = max(0.0, 1.0 - law / shared) if shared else 0.0
         agrees = excess if known else 0.0
@@ -111,6 +113,15 @@ class _Facts:
         yield Measure(
             "L23", "pool", where, what, _share(agrees, 0.0, int((shared * pairs / 2) ** 0.5))
         )
+
+    def _laws(self, task: str, k: int) -> dict[str, np.ndarray]:
+        """How likely each item is among k draws, by the beginning of a list's name."""
+        if (task, k) not in self._known:
+            even = np.ones(self._n + 1)
+            even[0] = 0.0
+            trained = _include(self._items.counts[task].astype(np.float64), k)
+            self._known[task, k] = {"uniform": even, "popularity": trained}
+        return self._known[task, k]
 
     def _average(self, law: np.ndarray, user: np.ndarray) -> np.ndarray:
         """float64 [N + 1], sum 1: a law without what each user takes, averaged over users."""
@@ -126,12 +137,12 @@ class _Facts:
         return result
 
 
-def _compare(value: np.ndarray, negatives: np.ndarray, positive: np.ndarray, fact: str) -> float:
-    """How often negatives have less than their positive, equals half; of parity: the same."""
-    mine, theirs = value[positive][:, None], value[negatives]
-    if fact == "odd ids":
-        return float((mine == theirs).mean())
-    return float(((theirs < mine) + 0.5 * (theirs == mine)).mean())
+def _stand(value: np.ndarray, positives: np.ndarray, *, same: bool) -> np.ndarray:
+    """float64 [N + 1]: the share of positives above each item, equals half; or equal to it."""
+    ordered = np.sort(positives)
+    below, upto = (np.searchsorted(ordered, value, side=side) for side in ("left", "right"))
+    stand: np.ndarray = upto - below if same else len(ordered) - (below + upto) / 2
+    return stand / len(ordered)
 
 
 def _include(law: np.ndarray, k: int) -> np.ndarray:

@@ -40,12 +40,20 @@ class Measure(NamedTuple):
     rows: np.ndarray | None = None  # and which ones
 
 
-_TITLE, _ID, _VALUE, _NEIGHBOUR = (
-    Limit(0.10, 0.50), Limit(0.05, 0.20), Limit(0.02, 0.20), Limit(0.08, 0.40),
-)  # fmt: skip
-_DRAWN, _FREE = Limit(0.10, 0.30), Limit(0.25, 0.40)
+# A look is at least 1.7 times the largest excess that 500 rows of a clean set have, for most figures
+# more than three times; a leak is what an answer planted in all rows exceeds on `demo`, or one
+# planted in a third of them. docs/audit.md has both tables.
+_TITLE = Limit(0.10, 0.50)
+_ID = Limit(0.05, 0.20)
+_VALUE = Limit(0.02, 0.20)  # no honest column is an id
+_NEIGHBOUR = Limit(0.10, 0.40)  # brands are bought again, fashions follow the users' numbers
+_DRAWN = Limit(0.10, 0.30)
+_FREE = Limit(0.25, 0.40)  # lists by text have the popularity and age of what the words say
 
-# (check, name) -> limit. Behind each: the largest excess of the clean sets (docs/audit.md).
+_PAIRS = ("own", "before", "buyer", "next", "user")
+_FACTS = ("odd ids", "ids", "popularity", "first event")
+
+# (check, name) -> limit
 LIMITS: dict[tuple[str, str], Limit] = {
     # People search for what they then take, so words in common are no leak: look only.
     ("L17", "query/words"): Limit(0.50, NEVER),
@@ -59,19 +67,17 @@ LIMITS: dict[tuple[str, str], Limit] = {
     # Readers of one series have equal histories, but not at equal times.
     ("L19", "items"): Limit(0.05, 0.20),
     ("L19", "times"): Limit(0.01, 0.05),
-    **{("L20", f"{pair}/value"): _VALUE for pair in ("own", "before", "buyer", "next", "user")},
-    **{("L20", f"{pair}/neighbour"): _NEIGHBOUR for pair in ("own", "before", "buyer", "user")},
-    ("L20", "next/neighbour"): Limit(0.10, 0.40),  # brands are bought again
+    **{("L20", f"{pair}/value"): _VALUE for pair in _PAIRS},
+    **{("L20", f"{pair}/neighbour"): _NEIGHBOUR for pair in _PAIRS},
     ("L21", "distance"): Limit(0.10, 0.50),
     ("L21", "day"): Limit(0.05, NEVER),  # a log of days beside one of seconds is honest
     ("L22", "again"): Limit(0.01, 0.05),
     ("L22", "gap"): Limit(0.05, 0.30),
     ("L22", "created"): Limit(0.05, 0.20),
     ("L22", "created before"): Limit(0.05, 0.20),
-    **{("L23", fact): _DRAWN for fact in ("odd ids", "ids", "popularity", "first event")},
-    # Lists by text have the popularity and age of what the words say.
-    **{("L23", f"free {fact}"): _FREE for fact in ("odd ids", "ids", "popularity", "first event")},
-    **{("L23", f"{fact}/own"): _DRAWN for fact in ("odd ids", "ids", "popularity", "first event")},
+    **{("L23", fact): _DRAWN for fact in _FACTS},
+    **{("L23", f"free {fact}"): _FREE for fact in _FACTS},
+    **{("L23", f"{fact}/own"): _DRAWN for fact in _FACTS},
     ("L23", "taken"): Limit(0.10, 0.25),
     ("L23", "pool"): Limit(0.30, 0.80),
 }

@@ -3,7 +3,7 @@
     python tests/golden/measure_audit.py [FOLDER_OF_AMAZON_BEAUTY FOLDER_OF_A_SHOP_LOG]
 
 Without the folders it measures the synthetic sets alone. It prints, for every limit of
-`common.data.audit_limits`, the largest excess over chance that 1,000 rows and more of a clean set
+`common.data.audit_limits`, the largest excess over chance that 500 rows and more of a clean set
 have, in points, and how much of the way to a look any clean figure went, of any number of rows;
 and then the figures of each plant on `demo`. About three minutes on two cores.
 """
@@ -33,7 +33,7 @@ from common.data.readers.tables import read_tables  # noqa: E402
 from common.data.schema import SourceTables  # noqa: E402
 
 SPLITS = ("leave_one_out_joint", "global_time")
-MANY = 1_000  # rows; what fewer have is mostly scatter
+MANY = 500  # rows; what fewer have is mostly scatter
 
 
 def make_sources(raw: list[str]) -> Iterator[tuple[str, SourceTables]]:
