@@ -66,7 +66,10 @@ class Checkpoints:
 
     def __init__(self, folder: Path) -> None:
         silence_orbax()
-        self.folder = folder.resolve()  # Orbax's writing thread fails late on a relative path
+        try:
+            self.folder = folder.resolve()  # Orbax's writing thread fails late on a relative path
+        except (OSError, RuntimeError):  # a RuntimeError for a loop, before Python 3.13
+            raise InputError(f"{folder}: is a link to itself; use another --workdir") from None
         self._policy = _KeepLatestAndBest()
         self._barrier = _BarrierUnlessFailed()
         self._unlisted: int | None = None  # a step whose checksums are still to be written

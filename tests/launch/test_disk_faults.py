@@ -9,7 +9,6 @@ from __future__ import annotations
 import importlib.util
 import json
 import os
-import shutil
 from pathlib import Path
 
 import pytest
@@ -293,18 +292,11 @@ def test_a_dataset_that_vanishes_while_it_is_read(command, when, disk, mounts, t
     assert disk.names() == []
 
 
-def make_loop(path):
-    path.symlink_to(path)
-
-
-DAMAGE = {"a directory": Path.mkdir, "a pipe": os.mkfifo, "a loop": make_loop}
-
-
-@pytest.mark.parametrize("damage", DAMAGE)
+@pytest.mark.parametrize("damage", ["a directory", "a pipe", "a loop"])
 @pytest.mark.parametrize(
     ("command", "name", "codes"),
     [
-        ("main", "config.json", (1, 2)),
+        ("main", "config.json", (0, 1, 2)),
         ("main", "metrics.jsonl", (1, 2)),
         ("main", "checkpoints", (0, 1, 2)),
         ("main", "results.json", (0, 1, 2)),
@@ -316,12 +308,9 @@ DAMAGE = {"a directory": Path.mkdir, "a pipe": os.mkfifo, "a loop": make_loop}
 def test_something_else_where_a_file_should_be(
     command, name, codes, damage, disk, mounts, tiny, finished
 ):
-    """One line, and never a wait without an end."""
+    """One line, and never a wait without an end. What leads nowhere is as good as nothing."""
     workdir = disk.copy(finished, "out")
     disk.remove(f"out/{name}")
-    local = disk.place.with_name("made")
-    DAMAGE[damage](local)
-    shutil.rmtree(local) if damage == "a directory" else local.unlink()
     made = {"a directory": ["mkdir"], "a pipe": ["mkfifo"], "a loop": ["ln", "-s", workdir / name]}
     assert mounts.shell(*made[damage], workdir / name) == 0
     words = words_of(command, tiny, workdir if command == "compare" else finished, workdir)
