@@ -1,6 +1,7 @@
 # make demo   a first result in minutes, from nothing but Python >= 3.11 and a package index
 # make test   lint, types and tests
 # make soak   100 kills at random moments, and the same numbers bit for bit
+# make fuzz   changed files for every reader (COUNT=20000 SEED=0), see docs/reliability.md
 # make beauty the run on real data (RAW=folder with reviews_Beauty_5.json.gz and meta_Beauty.json.gz)
 
 # Pages of 2 MB: training on a CPU under Linux is about a quarter faster.
@@ -10,9 +11,11 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 PRESET ?= demo
 KILLS ?= 50
+COUNT ?= 20000
+SEED ?= 0
 RAW ?= ../shared/data/amazon_beauty_2014
 
-.PHONY: demo test lint format types unit bench soak beauty lowest clean
+.PHONY: demo test lint format types unit fuzz bench soak beauty lowest clean
 
 demo: $(VENV)/.installed
 	$(BIN)/python -m launch.prepare --source=synthetic --preset=$(PRESET) --out=datasets/$(PRESET) --overwrite
@@ -35,6 +38,9 @@ types: $(VENV)/.installed-test
 
 unit: $(VENV)/.installed-test
 	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
+
+fuzz: $(VENV)/.installed-test
+	$(BIN)/python tests/fuzz/run.py --count=$(COUNT) --seed=$(SEED)
 
 bench: $(VENV)/.installed
 	$(BIN)/python -m launch.bench data

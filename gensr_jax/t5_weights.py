@@ -7,7 +7,7 @@ the shards that it names.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -47,9 +47,8 @@ SIZE_KEYS = {
     "buckets": "relative_attention_num_buckets",
     "max_distance": "relative_attention_max_distance",
 }
-# Beyond these a file is damaged, and memory or time (0.05 s a layer) would not do. The largest T5
-# has 24 layers of 65,536.
-LARGEST, MOST = 10_000_000, {"encoder_layers": 48, "decoder_layers": 48}
+# Beyond these a file is damaged, and the memory would not do.
+LARGEST, MOST = 10_000_000, {"encoder_layers": 1000, "decoder_layers": 1000}
 TOKEN_KEYS = {"pad": "pad_token_id", "eos": "eos_token_id", "start": "decoder_start_token_id"}
 # The place of a sub-layer in its block, and its name.
 SUB_LAYERS = {
@@ -64,7 +63,7 @@ HEAD = "lm_head.weight"
 COPIES = ("encoder.embed_tokens.weight", "decoder.embed_tokens.weight")  # of the shared table
 NUMBERS = ("F64", "F32", "F16", "BF16")
 _AGAIN = "download the file again"
-_SHOWN = 120  # characters of the library's words in a message
+_SHOWN = 120  # characters of a name, or of the library's words, in a message
 LISTED = 20  # names of tensors in one message, of each kind
 
 
@@ -129,6 +128,7 @@ def find_tensors(
         stored[SHARED] = copies[0]
     if HEAD not in stored and SHARED in stored and head_may_miss:
         stored[HEAD] = stored[SHARED]
+    _check_layers(folder, config, stored)
     shapes = parameter_shapes(config)
     _check_tensors(folder, stored, {checkpoint_name(path): shapes[path] for path in shapes})
     return config, stored, copies
@@ -223,6 +223,18 @@ def _is_turned(name: str, shape: tuple[int, ...]) -> bool:
     return len(shape) == 2 and name != SHARED and not name.endswith("attention_bias.weight")
 
 
+def _check_layers(folder: Path, config: T5Config, stored: Iterable[str]) -> None:
+    """Raises InputError for far more layers than the weights have: each costs 0.05 s to list."""
+    for stack, layers in (("encoder", config.encoder_layers), ("decoder", config.decoder_layers)):
+        blocks = {name.split(".")[2] for name in stored if name.startswith(f"{stack}.block.")}
+        if layers > len(blocks) + LISTED:
+            key = SIZE_KEYS[f"{stack}_layers"]
+            raise InputError(
+                f"{folder / 'config.json'}, {key}: is {layers}, the weights have {len(blocks)}; "
+                "config.json and weights have to be of one T5 v1.1 or Flan-T5 checkpoint"
+            )
+
+
 def _check_tensors(
     folder: Path, stored: dict[str, StoredTensor], wanted: dict[str, tuple[int, ...]]
 ) -> None:
@@ -247,7 +259,8 @@ def _check_tensors(
     for fault, names in faults.items():
         if names:
             more = f", and {len(names) - LISTED} more" if len(names) > LISTED else ""
-            texts.append(f"{len(names)} {fault} ({', '.join(names[:LISTED])}{more})")
+            shown = ", ".join(printable(name[:_SHOWN], keep="") for name in names[:LISTED])
+            texts.append(f"{len(names)} {fault} ({shown}{more})")
     if texts:
         raise InputError(
             f"{folder}, tensors: {', '.join(texts)}; "

@@ -145,6 +145,20 @@ def read_lists(
     return lists
 
 
+def check_listed(folder: Path, split: str, entry: Mapping[str, Any]) -> None:
+    """Raises InputError for a file of lists that the manifest does not name: its entry was lost.
+
+    entry: the manifest's, as `write_lists` made it
+    """
+    for place in sorted(folder.glob("cand/*")):
+        of, _, kind = place.name.partition(".")
+        for file in sorted(place.glob("*.npy")) if of == split else ():
+            if file.stem not in entry.get(kind, {}):
+                raise InputError(
+                    f"{file}: is not in dataset.json, candidates.{split}; prepare the dataset again"
+                )
+
+
 def read_array(path: Path, ndim: int) -> np.ndarray:
     """Reads a .npy file of row numbers (one axis) or candidate lists (two). Raises InputError."""
     return read_npy(path, "iu", ndim, "prepare the dataset again")

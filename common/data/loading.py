@@ -18,7 +18,7 @@ from common.data.checks import check_clicks, check_lists, check_split, check_tab
 from common.data.dataset import CandidateList, Dataset
 from common.data.events import PARTS, TASKS, RecEvents, SearchEvents, make_searches
 from common.data.hashing import array_sha256
-from common.data.list_files import read_array, read_lists
+from common.data.list_files import check_listed, read_array, read_lists
 from common.data.manifest import check_manifest, tell_command
 from common.data.schema import (
     TABLES,
@@ -62,6 +62,7 @@ def load_dataset(
         where, joint = f"{path}, split {split}", split == "leave_one_out_joint"
         check_split(where, rows, rec, search, manifest["history_order"], joint=joint)
     lists = manifest["candidates"].get(split, {})
+    check_listed(path, split, lists)
     targets = {}  # of the lists; an audit looks at lists of any form
     if verify:
         answers = {"rec": rec.target, "search": search.target}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ from common.errors import InputError
 from common.json_files import check_kind
 
 _AGAIN = "prepare the dataset again"
+_NAME = re.compile(r"\w[\w.-]{0,99}")
 _STORED = {"*": {"sha256": str}}  # file -> its entry
 # Keys with the kind of their value, or the form of a dictionary; "*" is any key.
 _FORM: dict[str, Any] = {
@@ -91,4 +93,6 @@ def _check_form(tree: Any, form: Any, where: str, key: str) -> None:
         if name != "*" and name not in tree:
             raise InputError(f"{where}, key {key}{'.' if key else ''}{name}: missing; {_AGAIN}")
         for each in tree if name == "*" else [name]:
+            if not _NAME.fullmatch(each):  # it is part of a path, and of messages
+                raise InputError(f"{at}: holds the key {each[:40]!a}, which is no name; {_AGAIN}")
             _check_form(tree[each], inner, where, f"{key}.{each}" if key else each)

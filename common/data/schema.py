@@ -110,7 +110,7 @@ def conform_table(name: str, table: pa.Table) -> pa.Table:
             raise InputError(f"{name}.parquet, row {row}, column {wanted.name}: is null; fill it")
         try:
             columns.append(column.cast(wanted.type))
-        except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as error:
+        except pa.ArrowException as error:
             reason = str(error).splitlines()[0]
             raise InputError(f"{where}: is no {wanted.type} ({reason}); convert it") from error
     return pa.Table.from_arrays(columns, schema=pa.schema(fields))

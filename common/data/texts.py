@@ -14,6 +14,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from common.bounds import check_regular
+from common.data.schema import SCHEMAS
 from common.errors import InputError
 
 
@@ -72,6 +73,7 @@ def _read(folder: Path, table: str, *columns: str) -> pa.Table:
     file = folder / f"{table}.parquet"
     check_regular(file, "prepare the dataset again")
     try:
-        return pq.read_table(file, columns=list(columns)).select(columns)
-    except (pa.ArrowException, KeyError, OSError) as error:
+        read = pq.read_table(file, columns=list(columns)).select(columns)
+        return read.cast(pa.schema([SCHEMAS[table].field(name) for name in columns]))
+    except (pa.ArrowException, KeyError, OSError, ValueError) as error:
         raise InputError(f"{file}: is no table of a dataset; prepare it again") from error

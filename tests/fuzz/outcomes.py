@@ -35,8 +35,8 @@ OTHER, TRACEBACK, SLOW, LARGE = "silently other", "traceback", "slow", "large"
 FAULTS = (TRACEBACK, OTHER, SLOW, LARGE)
 OUTCOMES = (REFUSED, SAME, VALID, TOLD, *FAULTS)
 SECONDS, MEGABYTES = 5.0, 1000
-_GIVE_UP = 20  # seconds
-_LONGEST_LINE = 2000  # characters of a message
+_GIVE_UP = 60  # seconds by the clock on the wall
+_LONGEST_LINE = 5000  # characters of a message: forty names of tensors
 
 
 class _Hang(Exception):

@@ -32,7 +32,7 @@ TYPES: tuple[pa.DataType, ...] = (
     pa.binary(4), pa.list_(pa.list_(pa.string())),
 )  # fmt: skip
 _WAYS: tuple[dict[str, Any], ...] = (
-    {}, {"compression": "gzip"}, {"compression": "none"}, {"row_group_size": 1},
+    {}, {"compression": "gzip"}, {"compression": "none"}, {"row_group_size": 10},
     {"use_dictionary": False}, {"version": "1.0"}, {"data_page_version": "2.0"},
     {"store_schema": False}, {"write_page_checksum": True}, {"use_byte_stream_split": False},
 )  # fmt: skip

@@ -169,8 +169,11 @@ def read_plain_amazon(folder: Path) -> dict[str, Any]:
     """The purchases and items of an Amazon category, with the order file's order of items."""
     reviews = _lines(folder / "reviews_Toys_5.json.gz")
     rec = [json.loads(line) for line in reviews]
+    bought = {row["asin"] for row in rec}
     found: dict[str, list[Any]] = {}
     for line in _lines(folder / "meta_Toys.json.gz"):
+        if (start := re.match(r"\{'asin': '(\w+)'", line)) and start[1] not in bought:
+            continue  # nine of ten rows are of such items, and are not looked at
         meta = ast.literal_eval(line)
         if meta["asin"] in found:
             continue
@@ -179,7 +182,6 @@ def read_plain_amazon(folder: Path) -> dict[str, Any]:
         paths = [path for path in meta["categories"] if path]
         path = [html.unescape(name).strip() for name in paths[0]] if paths else []
         found[meta["asin"]] = [title, text, bool((meta.get("brand") or "").strip()), path]
-    bought = {row["asin"] for row in rec}
     order = {}
     for line in (folder / "order.txt").read_text().splitlines():
         user, *items = line.split()

@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 
-from common.data.readers.table_faults import show_value
+from common.data.readers.table_faults import show_id, show_value
 from common.data.readers.text_lines import read_lines
 from common.data.vocabulary import find_ids
 from common.errors import InputError
@@ -58,7 +58,7 @@ def place_in_order(
         listed += raw_items
     missing = np.flatnonzero(row_of[1:] == 0)
     if len(missing):
-        who = show_value(users[missing[0]].as_py())
+        who = show_id(users[missing[0]].as_py())
         raise InputError(f"{path}: user {who} is missing; add a line for each user")
 
     file_user = np.repeat(np.array(lines, np.int64), sizes[lines])
@@ -71,7 +71,7 @@ def place_in_order(
     )
     if wrong is not None:
         whose = int(wrong[0])
-        who = show_value(users[whose - 1].as_py())
+        who = show_id(users[whose - 1].as_py())
         raise InputError(
             f"{path}, row {row_of[whose]}: the items of user {who} are not those of "
             "the reviews; list each reviewed item once per review"

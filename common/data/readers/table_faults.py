@@ -45,6 +45,12 @@ def show_value(value: object) -> str:
     return text if len(text) <= _WIDTH else text[: _WIDTH - 3] + "..."
 
 
+def show_id(text: str) -> str:
+    """An id as it stands in a sentence: as `show_value`, without quotes where it needs none."""
+    shown = show_value(text)
+    return text if shown == f"'{text}'" else shown
+
+
 def show_names(names: Sequence[str], width: int = 80) -> str:
     """Column or file names, separated by commas, cut after `width` characters."""
     text = " ".join(", ".join(name or "(unnamed)" for name in names[:width]).split())[:width]
