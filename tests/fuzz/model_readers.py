@@ -147,17 +147,10 @@ def _read_plain_tokens(folder: Path) -> Any:
     return {piece: number for number, (piece, _) in enumerate(model["vocab"])}
 
 
-_NO_PIPES = (
-    "missing",
-    "folder",
-    "loop",
-    "empty",
-)  # Orbax opens what it finds, and waits for a pipe
 READERS = [
-    Reader("checkpoints: go on", _write_checkpoints, _restore, checksummed=True, restore=True,
-           wrong=_NO_PIPES),
+    Reader("checkpoints: go on", _write_checkpoints, _restore, checksummed=True, restore=True),
     Reader("checkpoints: evaluate", _write_checkpoints, _load_trained, checksummed=True,
-           restore=True, wrong=_NO_PIPES),
+           restore=True),
     Reader("T5 config and safetensors", _write_t5, _read_t5,
            lambda name: name != "tokenizer.json", second=_read_plain_t5),
     Reader("T5 tokenizer", _write_t5, _read_tokens, lambda name: name == "tokenizer.json",
