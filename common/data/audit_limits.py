@@ -41,8 +41,8 @@ class Measure(NamedTuple):
 
 
 # A look is at least 1.7 times the largest excess that 500 rows of a clean set have, for most of the
-# figures more than three times; a leak is what an answer planted in all rows exceeds on `demo`, or
-# one planted in a third of them. docs/audit.md has both tables.
+# figures more than three times; what is planted in most rows of `demo` exceeds what a leak needs.
+# docs/audit.md has both tables.
 _TITLE = Limit(0.10, 0.50)
 _ID = Limit(0.05, 0.20)
 _VALUE = Limit(0.02, 0.20)  # no honest column is an id
