@@ -90,6 +90,18 @@ FOUND = {
             pa.map_(pa.string(), pa.int64()))),
         "search.parquet, column shown_kind: is no list<item: uint8>",
     ),
+    "a long text instead of an id": (
+        "dataset folder: audit",
+        lambda d: edit_column(d / "users.parquet", "user", pa.array(
+            [LONG] * pq.read_metadata(d / "users.parquet").num_rows)),
+        "users.parquet, column user: is no int32",
+    ),
+    "a step of more than 63 bits": (
+        "metrics.jsonl",
+        lambda d: (d / "metrics.jsonl").write_text(
+            (d / "metrics.jsonl").read_text().replace('"step": 4', f'"step": {2**63}')),
+        "metrics.jsonl, row 7: has a number of more than 63 bits",
+    ),
     "protocols that are a number": (
         "results.json",
         lambda d: edit_json(d / "results.json", "slices/rec/popularity/low/protocols", 0.5),
