@@ -7,10 +7,11 @@ or from the dataset's word ids. The same dataset and settings always give the sa
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from itertools import chain
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -23,7 +24,7 @@ from common.data.texts import (
     read_words,
 )
 from common.errors import InputError
-from common.json_files import read_text
+from common.json_files import parse_json, read_text
 from gensr_jax.unigram import train_unigram
 from gensr_jax.vocabulary import (
     ANSWERS,
@@ -37,6 +38,7 @@ from gensr_jax.vocabulary import (
     make_vocabulary,
 )
 
+LONGEST_PIECE = 1000  # characters of a token: a T5's have some 16; the library dies of 300,000
 KINDS = ("auto", "unigram", "words")
 
 
@@ -79,6 +81,7 @@ def open_checkpoint_tokens(folder: Path) -> Vocabulary:
     file = folder / "tokenizer.json"
     try:
         content = read_text(file, "give a checkpoint with a fast tokenizer (tokenizer.json)")
+        _check_pieces(file, parse_json(content, str(file), "copy it again"))
         tokenizer = library.Tokenizer.from_str(content)
     except (InputError, KeyboardInterrupt):
         raise
@@ -91,6 +94,24 @@ def open_checkpoint_tokens(folder: Path) -> Vocabulary:
         raise InputError(f"{file}: <pad> and </s> have the ids {ids}, not (0, 1); use a T5's")
     vocabulary = make_vocabulary("checkpoint", tokenizer, where=str(file))
     return replace(vocabulary, sha256=hashlib.sha256(content.encode()).hexdigest())
+
+
+def _check_pieces(file: Path, tree: Mapping[str, Any]) -> None:
+    """Raises InputError for a token so long that the library, which looks at one letter within the
+    other, would end the program without a word."""
+    model = tree.get("model")
+    vocabulary = model.get("vocab") if isinstance(model, dict) else None
+    entries = vocabulary if isinstance(vocabulary, list | dict) else ()
+    pieces = [entry[0] if isinstance(entry, list) and entry else entry for entry in entries]
+    added = tree.get("added_tokens")
+    listed = added if isinstance(added, list) else ()
+    pieces += [entry.get("content") for entry in listed if isinstance(entry, dict)]
+    longest = max((len(piece) for piece in pieces if isinstance(piece, str)), default=0)
+    if longest > LONGEST_PIECE:
+        raise InputError(
+            f"{file}: has a token of {longest:,} characters, more than {LONGEST_PIECE:,}; "
+            "copy it again"
+        )
 
 
 def number_words(words: Sequence[str], prompt: Sequence[str], where: str | Path) -> Vocabulary:

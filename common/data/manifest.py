@@ -43,6 +43,9 @@ def check_manifest(where: str, manifest: Mapping[str, Any]) -> None:
     for key, known in (("tables", TABLES), ("vocab", tuple(VOCABULARIES))):
         for name in sorted(set(manifest.get(key, {})) - set(known)):
             raise InputError(f"{where}, key {key}.{name}: is none of {', '.join(known)}; {_AGAIN}")
+    missing = sorted(set(TABLES) - set(manifest["tables"]))
+    if manifest["tables"] and missing:
+        raise InputError(f"{where}, key tables.{missing[0]}: missing; {_AGAIN}")
     order = manifest["history_order"]
     if order not in HISTORY_ORDERS:
         either = " or ".join(HISTORY_ORDERS)

@@ -12,7 +12,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from common.errors import InputError
+from common.printable import printable
 
+_SHOWN = 120  # characters of the library's words in a message
 VERSION = 2  # of the folder's layout, the manifest's `schema`
 
 
@@ -111,7 +113,7 @@ def conform_table(name: str, table: pa.Table) -> pa.Table:
         try:
             columns.append(column.cast(wanted.type))
         except pa.ArrowException as error:
-            reason = str(error).splitlines()[0]
+            reason = printable(str(error)[:_SHOWN], keep="")  # it quotes the value
             raise InputError(f"{where}: is no {wanted.type} ({reason}); convert it") from error
     return pa.Table.from_arrays(columns, schema=pa.schema(fields))
 

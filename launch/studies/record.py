@@ -11,6 +11,7 @@ from common.errors import InputError
 from common.json_files import check_kind, read_json_lines, take
 from common.training.logbook import FILE
 
+_FAR = 2**63
 _MEND = "use another run"
 
 
@@ -41,6 +42,9 @@ def read_record(workdir: Path, stage: str, kind: str) -> Record:
     for row, line in enumerate(lines, 1):
         for key, wanted in (("stage", str), ("kind", str), ("step", int), ("values", dict)):
             take(line, key, wanted, f"{path}, row {row}", _MEND)
+        for number in (line["step"], *line["values"].values()):
+            if type(number) is int and not -_FAR < number < _FAR:
+                raise InputError(f"{path}, row {row}: has a number of more than 63 bits; {_MEND}")
         for name, value in line["values"].items():
             check_kind(value, (float, type(None)), f"{path}, row {row}, key values.{name}", _MEND)
     stages = [line["stage"] for line in lines]

@@ -15,6 +15,7 @@ import contextlib
 import hashlib
 import io
 import random
+import shutil
 import signal
 import time
 import warnings
@@ -100,7 +101,7 @@ def fuzz_reader(reader: Reader, folder: Path, count: int, seed: int, first: int 
         if reader.restore:
             _restore(folder, files)
     counts.seconds = time.monotonic() - began
-    assert _digest(reader.read(folder)[:2]) == _digest(whole[:2]), "a change was not undone"
+    assert digest(reader.read(folder)[:2]) == digest(whole[:2]), "a change was not undone"
     return counts
 
 
@@ -129,7 +130,7 @@ def judge(reader: Reader, folder: Path, change: Change, whole: Content) -> tuple
     if content is None:
         fault = _find_bad_line(line)
         return (TRACEBACK, fault) if fault else (REFUSED, "")
-    if _digest(content[:2]) == _digest(whole[:2]):
+    if digest(content[:2]) == digest(whole[:2]):
         return SAME, ""
     if content.told or "warning:" in err.getvalue():
         return TOLD, ""
@@ -141,7 +142,7 @@ def judge(reader: Reader, folder: Path, change: Change, whole: Content) -> tuple
         other = reader.second(folder)
     except Exception as error:
         return OTHER, f"the second reading refuses it: {type(error).__name__}: {str(error)[:150]}"
-    if _digest(other) != _digest(content.compared):
+    if digest(other) != digest(content.compared):
         return OTHER, _differ(other, content.compared)
     return VALID, ""
 
@@ -207,37 +208,35 @@ def _place(error: BaseException) -> str:
 
 
 def _restore(folder: Path, files: dict[str, bytes]) -> None:
-    import shutil
-
     shutil.rmtree(folder)
     for name, content in files.items():
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         (folder / name).write_bytes(content)
 
 
-def _digest(content: Any) -> str:
+def digest(content: Any) -> str:
     """A hash of nested tuples, lists, dictionaries, arrays and plain values."""
-    digest = hashlib.sha256()
+    found = hashlib.sha256()
 
     def add(value: Any) -> None:
         if isinstance(value, dict):
-            digest.update(b"{")
+            found.update(b"{")
             for key in sorted(value, key=repr):
-                digest.update(repr(key).encode("utf-8", "backslashreplace"))
+                found.update(repr(key).encode("utf-8", "backslashreplace"))
                 add(value[key])
         elif isinstance(value, list | tuple):
-            digest.update(b"[")
+            found.update(b"[")
             for inner in value:
                 add(inner)
-            digest.update(b"]")
+            found.update(b"]")
         elif isinstance(value, np.ndarray):
-            digest.update(f"{value.dtype}{value.shape}".encode())
-            digest.update(np.ascontiguousarray(value).tobytes())
+            found.update(f"{value.dtype}{value.shape}".encode())
+            found.update(np.ascontiguousarray(value).tobytes())
         else:
-            digest.update(repr(value).encode("utf-8", "backslashreplace"))
+            found.update(repr(value).encode("utf-8", "backslashreplace"))
 
     add(content)
-    return digest.hexdigest()
+    return found.hexdigest()
 
 
 def _differ(one: Any, other: Any, where: str = "") -> str:
@@ -246,10 +245,10 @@ def _differ(one: Any, other: Any, where: str = "") -> str:
         for key in sorted({*one, *other}, key=repr):
             if key not in one or key not in other:
                 return f"{where}.{key} only in one"
-            if _digest(one[key]) != _digest(other[key]):
+            if digest(one[key]) != digest(other[key]):
                 return _differ(one[key], other[key], f"{where}.{key}")
     if isinstance(one, list | tuple) and isinstance(other, list | tuple) and len(one) == len(other):
         for place, pair in enumerate(zip(one, other, strict=True)):
-            if _digest(pair[0]) != _digest(pair[1]):
+            if digest(pair[0]) != digest(pair[1]):
                 return _differ(*pair, f"{where}[{place}]")
     return f"{where}: second reading {str(one)[:150]!r}, ours {str(other)[:150]!r}"
