@@ -18,6 +18,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from common.training.checksums import LISTING
+from launch.run_folder import LOCK
 from launch.soak_runs import compare_runs, log_of, read_last, start
 
 # In the order of a life. "saving": a checkpoint is being written; "listing": it has its name, and
@@ -189,7 +190,11 @@ def find_litter(workdir: Path, whole: Path, *, killed: bool = True) -> list[str]
     here, there = (list_names(folder).keys() for folder in (workdir, whole))
     more = sorted(here - there)
     if killed:
-        more = [name for name in more if not (is_temporary(name) or _CHECKPOINT.fullmatch(name))]
+        more = [
+            name
+            for name in more
+            if not (name == LOCK or is_temporary(name) or _CHECKPOINT.fullmatch(name))
+        ]
         return [f"left by a kill: {name}" for name in more]
     return [f"left at the end: {name}" for name in more] + [
         f"missing at the end: {name}" for name in sorted(there - here)

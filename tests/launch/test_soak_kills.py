@@ -58,6 +58,7 @@ def test_what_may_be_left(tmp_path):
     for name in ("4", "5.orbax-checkpoint-tmp", "checksums.json.5.tmp"):
         (killed / "checkpoints" / name).mkdir()
     (killed / "metrics.jsonl.tmp").touch()
+    (killed / ".lock").touch()
     assert find_litter(killed, whole) == []
     (killed / "core").touch()
     (killed / "checkpoints" / "damaged").mkdir()
@@ -69,7 +70,7 @@ def test_what_may_be_left(tmp_path):
         *(
             f"left at the end: {name}"
             for name in (
-                "checkpoints/4", "checkpoints/5.orbax-checkpoint-tmp",
+                ".lock", "checkpoints/4", "checkpoints/5.orbax-checkpoint-tmp",
                 "checkpoints/checksums.json.5.tmp", "checkpoints/damaged", "core",
                 "metrics.jsonl.tmp",
             )
