@@ -178,7 +178,7 @@ def _run(
         )
     else:
         shapes = take_batch(task, dataset, timeline)
-        params, constants, _ = load_trained(
+        params, constants, progress = load_trained(
             task,
             shapes,
             workdir,
@@ -187,6 +187,7 @@ def _run(
             data=select_parts(data["parts"]),
             config=select_settings(as_json(config), evaluates=True),
         )
+        tell(f"judging the checkpoint of step {progress.global_step}")
     assert trained_on is not None  # a workdir without it was refused or claimed
     origin = {
         "trained_on": trained_on,

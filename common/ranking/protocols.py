@@ -164,12 +164,14 @@ def make_evaluator(
             shape = (len(target), 1 + shown["negatives"].shape[1])
             return check_scores(found, shape, f"method {task.name}, score")
 
+        # Who scores the catalogue is not told the lists: the target is in them.
+        bare = {**batch, "target": hidden[STAND_IN], "negatives": batch["negatives"][:, :0]}
         with jax.default_matmul_precision("highest"):
             if batch["negatives"].shape[1]:
                 scores = score(batch)
             if seen is not None and score_all is None:
                 shortlist = make_shortlist(
-                    bind_finder(task.retrievers[served], params, constants, batch, other),
+                    bind_finder(task.retrievers[served], params, constants, bare, other),
                     lambda items: score_shuffled(score, batch, items, hidden[PLACES]),
                     task.retrievers[served].count,
                     target,
@@ -180,7 +182,7 @@ def make_evaluator(
                 counts = rerank_catalogue(shortlist, target)
             elif seen is not None and score_all is not None:
                 counts = count_catalogue(
-                    lambda chunk: score_all(params, constants, batch, chunk), target, seen, items
+                    lambda chunk: score_all(params, constants, bare, chunk), target, seen, items
                 )
         return scores, counts
 

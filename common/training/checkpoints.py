@@ -202,9 +202,15 @@ def _plain(path: Path) -> Path:
 
 
 def open_checked(path: Path) -> tuple[Progress, dict[str, Any]]:
-    """As `read_record`, of a checkpoint whose every file is what was saved. Raises CutShort."""
+    """As `read_record`, of a checkpoint whose every file is what was saved.
+
+    Raises CutShort, also for a folder that was renamed.
+    """
     check_files(path)
-    return read_record(path)
+    progress, fingerprint = read_record(path)
+    if str(progress.global_step) != path.name:
+        raise CutShort(f"it holds step {progress.global_step}, so the folder was renamed")
+    return progress, fingerprint
 
 
 def read_record(path: Path) -> tuple[Progress, dict[str, Any]]:

@@ -116,28 +116,43 @@ def load_trained(
     )
     shapes = place_shapes(fresh, mesh)
     del fresh
-    order = list(reversed(steps))
-    if which == "best":
-        order = list(dict.fromkeys([*_best_steps(folder, order), *order]))
-    broken: list[tuple[int, CutShort]] = []
-    for step in order:
+    broken: dict[int, CutShort] = {}
+
+    def check(step: int) -> Progress | None:
+        """What a checkpoint says of itself, if every file is what was saved and it is of this run;
+        None where it is damaged, which is booked."""
         path = folder / str(step)
         try:
             progress, saved_fingerprint = open_checked(path)
-            check_data(path, saved_fingerprint, data, "train again, with another --workdir")
-            check_config(path, saved_fingerprint, config)
-            check_identities(path, saved_fingerprint, task.identities)
+        except CutShort as error:
+            broken[step] = error
+            return None
+        check_data(path, saved_fingerprint, data, "train again, with another --workdir")
+        check_config(path, saved_fingerprint, config)
+        check_identities(path, saved_fingerprint, task.identities)
+        return progress
+
+    order = list(reversed(steps))
+    if which == "best":  # the newest that can be read knows which that is
+        newest = next((progress for step in order if (progress := check(step))), Progress())
+        best = (newest.best_step, newest.former_best_step)
+        order = list(dict.fromkeys([*(step for step in best if step is not None), *order]))
+    for step in order:
+        path = folder / str(step)
+        if step in broken or (progress := check(step)) is None:
+            continue
+        try:
             saved = cut_rows(describe_saved(path, "params"), progress.rows)
             check_fit(path, "params", saved, cut_rows(describe_tree(shapes), task.rows))
             params = read_params(path, shapes)
             check_finite(path, params)
         except CutShort as error:
-            broken.append((step, error))
+            broken[step] = error
             continue
-        for bad, reason in broken:
+        for bad, reason in broken.items():
             warn(f"{folder / str(bad)}: damaged ({reason}); using {step}")
         return params, prepare_constants(task.stages[-1], params, constants, mesh), progress
-    raise _nothing_readable(folder, broken)
+    raise _nothing_readable(folder, list(broken.items()))
 
 
 def load_params(path: Path, shapes: Any) -> Params:
@@ -197,18 +212,6 @@ def _set_aside(
         fate = "deleted" if killed else f"moved to {ASIDE}/"
         warn(f"{checkpoints.folder / str(step)}: damaged ({reason}); {fate}, {instead}")
         checkpoints.set_aside(step, keep=not killed)
-
-
-def _best_steps(folder: Path, order: Sequence[int]) -> list[int]:
-    """The best checkpoint that the newest one knows, and the best before it."""
-    for step in order:
-        try:
-            progress, _ = open_checked(folder / str(step))
-        except CutShort:
-            continue
-        best = (progress.best_step, progress.former_best_step)
-        return [step for step in best if step is not None]
-    return []
 
 
 def _nothing_readable(folder: Path, broken: list[tuple[int, CutShort]]) -> InputError:

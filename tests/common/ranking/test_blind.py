@@ -109,6 +109,19 @@ def test_the_target_is_hidden_everywhere(tiny, dot):
     assert not {"positive", "places", "stand_in", "seen"} & set().union(*views)
 
 
+def test_who_scores_the_catalogue_is_not_told_the_lists(tiny, dot):
+    task = dot.task()
+
+    def listed(params, constants, batch, items):
+        candidates = candidate_items(batch)
+        assert candidates.shape[1] == 1  # the stand-in alone
+        return jnp.isin(items[None, :], candidates).astype(jnp.float32) + 0 * candidates
+
+    cheat = task._replace(score_catalogue=listed)
+    assert ("rec", "full") in evaluate(cheat, dot.params(), {}, *tiny).ranks
+    assert evaluate(retrieve(cheat), dot.params(), {}, *tiny).retriever
+
+
 @pytest.mark.parametrize(
     ("spoil", "told"),
     [

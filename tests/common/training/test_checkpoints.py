@@ -284,6 +284,41 @@ def test_a_damaged_best_gives_way_to_the_best_before(tiny, tmp_path, capsys):
     assert (summary.best_step, summary.best_value) == (12, 0.2)
 
 
+def test_a_damaged_newest_that_is_the_best_is_told(tiny, tmp_path, capsys):
+    """It alone knew that it was the best: the one before says another, and a word is due."""
+    task = tiny.make_task(tiny.make_stage(epochs=3))
+    tiny.run(tmp_path, task, tiny.fall([0.1, 0.2, 0.3]))
+    batch, mesh = tiny.TinySource(task.stages[0])[0], make_mesh(jax.devices()[:1])
+    *_, progress = load_trained(task, batch, tmp_path, 3, mesh)
+    assert progress.global_step == 18
+    flip_a_bit(tmp_path / "checkpoints" / "18" / "params" / "_METADATA")
+    *_, progress = load_trained(task, batch, tmp_path, 3, mesh)
+    assert progress.global_step == 12
+    assert "/18: damaged (params/_METADATA has other bytes" in capsys.readouterr().err
+
+
+def test_folders_that_changed_places_are_told(folder, capsys):
+    for old, new in (("40", "x"), ("30", "40"), ("x", "30")):
+        (folder / old).rename(folder / new)
+    assert restore(folder)[1].step == 20
+    told = capsys.readouterr().err
+    assert "/40: damaged (it holds step 30, so the folder was renamed); moved to damaged/" in told
+    assert "/30: damaged (it holds step 40" in told
+
+
+def test_a_checkpoint_of_another_configuration_is_not_judged(tiny, tmp_path):
+    """Also where only the newest is another's, and the best is not."""
+    task = tiny.make_task(tiny.make_stage(epochs=3))
+    for name, rate in (("mine", 1), ("other", 2)):
+        values = tiny.fall([0.3, 0.2, 0.1])
+        tiny.run(tmp_path / name, task, values, fingerprint={"config": {"rate": rate}})
+    shutil.rmtree(tmp_path / "mine" / "checkpoints" / "18")
+    shutil.copytree(tmp_path / "other/checkpoints/18", tmp_path / "mine/checkpoints/18")
+    batch, mesh = tiny.TinySource(task.stages[0])[0], make_mesh(jax.devices()[:1])
+    with pytest.raises(InputError, match=r"/18: made by another run \(config\.rate was 2 and is 1"):
+        load_trained(task, batch, tmp_path / "mine", 3, mesh, config={"rate": 1})
+
+
 SPOILT_RECORDS = {
     "fingerprint null": lambda r: r | {"fingerprint": None},
     "fingerprint a list": lambda r: r | {"fingerprint": []},
