@@ -64,7 +64,7 @@ def check_split(
         for part in PARTS:
             listed = rows[task, part]
             here = f"{where}, {task}_{part}"
-            if len(listed) and (listed[0] < 0 or listed[-1] >= total):
+            if len(listed) and (listed.min() < 0 or listed.max() >= total):
                 raise InputError(f"{here}: row outside the table of {total:,} rows (F08); {_AGAIN}")
             if (np.diff(listed) <= 0).any():
                 raise InputError(f"{here}: rows are not ascending (F08); {_AGAIN}")

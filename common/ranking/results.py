@@ -21,6 +21,7 @@ from common.data.dataset import Dataset
 from common.data.events import TASKS
 from common.errors import InputError
 from common.json_files import read_json
+from common.printable import printable
 from common.ranking.alarms import find_alarms
 from common.ranking.intervals import RESAMPLES, bca_intervals
 from common.ranking.metrics import METRICS, metrics_from_ranks
@@ -29,6 +30,7 @@ from common.ranking.ranks import Ranks, RankTable, tie_rate
 from common.ranking.sanity import place_targets
 
 SCHEMA = 1
+_SHOWN = 200  # characters of a key in a message
 Bounds = dict[str, float]  # {"value", "low", "high"}
 Table = dict[str, dict[str, dict[str, Bounds]]]  # task -> protocol -> metric -> bounds
 
@@ -162,7 +164,8 @@ def validate_results(results: Any, where: str = "results.json") -> None:
     """
 
     def fail(key: str, what: str) -> None:
-        raise InputError(f"{where}, key {key}: {what}; evaluate again with this version")
+        shown = printable(key[:_SHOWN], keep="")  # keys are the file's own
+        raise InputError(f"{where}, key {shown}: {what}; evaluate again with this version")
 
     def child(parent: Any, key: str, name: str, kind: type | tuple[type, ...]) -> Any:
         path = f"{key}.{name}" if key else name

@@ -37,8 +37,11 @@ def draw_change(
 
     wrong: kinds of wrong files that may be drawn
     """
-    end = rng.choice(sorted({Path(name).suffix for name in files}))  # few files are as likely
-    name = rng.choice(sorted(name for name in files if Path(name).suffix == end))
+    if rng.random() < 0.5:  # each kind of file as often, however few there are
+        end = rng.choice(sorted({Path(name).suffix for name in files}))
+        name = rng.choice(sorted(name for name in files if Path(name).suffix == end))
+    else:  # each byte as often
+        [name] = rng.choices(sorted(files), [len(files[name]) for name in sorted(files)])
     content, sort = files[name], rng.random()
     if sort < 0.04:
         return Change(name, rng.choice(wrong), None, False)

@@ -48,6 +48,11 @@ def flip(path: Path, place: int) -> None:
     path.write_bytes(content)
 
 
+def turn_bytes(path: Path) -> None:
+    """The bytes stay, and so their hash does."""
+    path.write_bytes(path.read_bytes().replace(b"<i8", b">i8"))
+
+
 def repack(path: Path, old: str, new: str) -> None:
     """Replaces the first occurrence of a text in a gzip file."""
     plain = gzip.decompress(path.read_bytes()).replace(old.encode(), new.encode(), 1)
@@ -101,6 +106,16 @@ FOUND = {
         lambda d: (d / "metrics.jsonl").write_text(
             (d / "metrics.jsonl").read_text().replace('"step": 4', f'"step": {2**63}')),
         "metrics.jsonl, row 7: has a number of more than 63 bits",
+    ),
+    "rows with their bytes turned": (
+        "dataset folder: load",
+        lambda d: turn_bytes(d / f"split/{SPLIT}/rec_train.npy"),
+        "rec_train: row outside the table of",
+    ),
+    "a long key": (
+        "results.json",
+        lambda d: edit_json(d / "results.json", f"tasks/{LONG}", {}),
+        "is no task (rec, search)",
     ),
     "protocols that are a number": (
         "results.json",
