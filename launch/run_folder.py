@@ -169,7 +169,9 @@ def open_folder(name: str, workdir: Path) -> RunFolder:
     settings, data = read_run(path)
     method = take(settings, "method", str, str(path), "use another run")
     if method not in METHODS:
-        raise InputError(f"{path}, key method: {method!r} is unknown; use {', '.join(METHODS)}")
+        raise InputError(
+            f"{path}, key method: {method[:40]!r} is unknown; use {', '.join(METHODS)}"
+        )
     try:
         config = ConfigDict(MACHINE | settings)
     except (ValueError, AttributeError) as error:  # a key with a dot, or "__class__"
