@@ -83,6 +83,8 @@ def open_checkpoint_tokens(folder: Path) -> Vocabulary:
         content = read_text(file, "give a checkpoint with a fast tokenizer (tokenizer.json)")
         _check_pieces(file, parse_json(content, str(file), "copy it again"))
         tokenizer = library.Tokenizer.from_str(content)
+        # One without an unknown token cannot do this, and would fail later.
+        tokenizer.encode("\U0010fffd", add_special_tokens=False)
     except (InputError, KeyboardInterrupt):
         raise
     except BaseException as error:  # the library raises nothing narrower, nor its panics

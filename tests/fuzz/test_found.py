@@ -161,6 +161,11 @@ FOUND = {
         lambda d: edit_json(d / "config.json", "num_layers", 1000),
         "config.json, num_layers: is 1000, the weights have 1",
     ),
+    "no unknown token": (
+        "T5 tokenizer",
+        lambda d: edit_json(d / "tokenizer.json", "model/unk_id", None),
+        "tokenizer.json: is no tokenizer",
+    ),
     "a long token": (
         "T5 tokenizer",
         lambda d: edit_json(d / "tokenizer.json", "model/vocab", [["<pad>", 0.0], [LONG, -1.0]]),
@@ -181,6 +186,14 @@ def test_what_was_found_is_one_line(name, tmp_path):
     assert message in str(error.value)
     assert "\n" not in str(error.value)
     assert len(str(error.value)) < 1000
+
+
+def test_parquet_whose_columns_differ_in_length(tmp_path, monkeypatch):
+    """One bit can make it so, and where it stands depends on the writer: Arrow gives no batches."""
+    READERS["Parquet"].make(tmp_path)
+    monkeypatch.setattr(pq.ParquetFile, "iter_batches", lambda *_, **__: iter(()))
+    with pytest.raises(InputError, match=r"searches\.parquet: cut short or no Parquet file"):
+        READERS["Parquet"].read(tmp_path)
 
 
 def test_equal_seeds_give_equal_inputs(tmp_path):

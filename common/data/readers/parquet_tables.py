@@ -88,10 +88,11 @@ def _read_columns(path: Path, file: pq.ParquetFile, names: list[str]) -> pa.Tabl
         read += sum(map(count_bytes, batch.columns))
         check_growth(path, size, read, _AS_TEXT)
         parts.append(batch)
-    fields = [file.schema_arrow.field(name) for name in names]
-    if not parts:
-        return pa.schema(fields).empty_table()
-    return pa.Table.from_batches(parts).select(names)
+    schema = pa.schema([file.schema_arrow.field(name) for name in names])
+    table = pa.Table.from_batches(parts).select(names) if parts else schema.empty_table()
+    if len(table) != file.metadata.num_rows:  # of columns of two lengths there come no batches
+        raise pa.ArrowInvalid("other rows than the footer says")
+    return table
 
 
 def _read_keys(part: Path, folder: Path) -> list[tuple[str, str | None]]:
