@@ -19,7 +19,7 @@ from common.data.audit_columns import measure_columns
 from common.data.audit_draws import measure_draws
 from common.data.audit_faults import Fault, Figure, Log, make_fault, read_log
 from common.data.audit_histories import check_histories
-from common.data.audit_limits import Measure, judge
+from common.data.audit_limits import ADVICE, Measure, judge
 from common.data.audit_lists import ItemFacts, Lists, check_lists
 from common.data.audit_moments import measure_moments
 from common.data.audit_offsets import measure_offsets
@@ -172,9 +172,11 @@ def format_report(report: AuditReport) -> str:
     lines = [f"audit of {report.title}"]
     width = min(_WIDTH, max(len(name) for name, _ in report.figures))
     lines += [f"  {name:<{width}}  {value}" for name, value in report.figures]
+    advice = dict(ADVICE)
     for kind, found in (("", report.faults), ("look: ", report.looks)):
         for fault in found:
             lines.append(f"  {kind}{fault.check} {fault.where}: {fault.what}: {fault.number:,}")
+            lines += [f"      {advice.pop(fault.check)}"] if fault.check in advice else []
             lines += [f"      {text}" for text in fault.examples]
             if fault.number > len(fault.examples) > 0:
                 lines.append(f"      and {fault.number - len(fault.examples):,} more")

@@ -84,14 +84,15 @@ LIMITS: dict[tuple[str, str], Limit] = {
 
 _ALWAYS = ("L17", "query/words")  # printed beside it: how much searches say
 
+# Printed once, under the first line of a check.
 ADVICE = {
-    "L17": "read some of these texts: were they written before the click?",
-    "L18": "read some of these texts: a catalogue does not know its buyers",
-    "L19": "are these accounts of one person, or was the log copied? Drop one of each pair",
-    "L20": "is the column known before the click? Drop it, or say what it is",
-    "L21": "do both tables use one time zone and one clock?",
-    "L22": "was one click logged twice? Keep one row, or give the true times",
-    "L23": "how were the negatives drawn? A rule that sees no item's content can win",
+    "L17": "Read some of these texts: were they written before the click?",
+    "L18": "Read some of these texts: a catalogue does not know its buyers",
+    "L19": "Are these accounts of one person, or was the log copied? Drop one of each pair",
+    "L20": "Is the column known before the click? Drop it, or say what it is",
+    "L21": "Do both tables use one time zone and one clock?",
+    "L22": "Was one click logged twice? Keep one row, or give the true times",
+    "L23": "How were the negatives drawn? A rule that sees no item's content can win",
 }
 
 
@@ -99,7 +100,6 @@ def judge(log: Log, measures: list[Measure]) -> Found:
     """The figures that are far from chance as leaks and looks; one line for each check and place.
 
     The line has the figure that is nearest to its limit.
-
     Raises KeyError for a figure without a limit.
     """
     found = Found([], [], [])
@@ -148,10 +148,7 @@ def find_level(measure: Measure) -> str:
 def _tell(log: Log, measure: Measure) -> list[Fault]:
     share, limit = measure.share, LIMITS[measure.check, measure.name]
     leak = f", leak from {100 * limit.leak:.0f}" if limit.leak < NEVER else ""
-    what = (
-        f"{_describe(measure)}, look from {100 * limit.look:.0f} points off{leak}. "
-        f"{ADVICE[measure.check]}"
-    )
+    what = f"{_describe(measure)}, look from {100 * limit.look:.0f} points off{leak}"
     rows = np.zeros(0, np.int64) if measure.rows is None else measure.rows
     hits = np.flatnonzero(share.hits[: len(rows)])
     named = (log.describe(measure.task, int(row)) for row in rows[hits])

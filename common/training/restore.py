@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from functools import cache
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Literal
@@ -118,6 +119,7 @@ def load_trained(
     del fresh
     broken: dict[int, CutShort] = {}
 
+    @cache  # the newest is asked twice, and to check it is to read it
     def check(step: int) -> Progress | None:
         """What a checkpoint says of itself, if every file is what was saved and it is of this run;
         None where it is damaged, which is booked."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import importlib.util
 from pathlib import Path
-from types import SimpleNamespace
+from types import ModuleType, SimpleNamespace
 from typing import NamedTuple
 
 import jax
@@ -34,13 +34,22 @@ class Outcome(NamedTuple):
 
 
 @pytest.fixture(scope="session")
-def small_runs():
-    """The module small_runs.py beside this file: a test module cannot import it by name."""
-    path = Path(__file__).with_name("small_runs.py")
-    spec = importlib.util.spec_from_file_location(path.stem, path)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+def load_beside():
+    """load_beside(name) -> a module beside this file: a test module cannot import it by name."""
+
+    def load(name: str) -> ModuleType:
+        spec = importlib.util.spec_from_file_location(name, Path(__file__).with_name(f"{name}.py"))
+        module = importlib.util.module_from_spec(spec)
+        spec.loader.exec_module(module)
+        return module
+
+    return load
+
+
+@pytest.fixture(scope="session")
+def small_runs(load_beside):
+    """The module small_runs.py."""
+    return load_beside("small_runs")
 
 
 @pytest.fixture(scope="session")

@@ -6,10 +6,8 @@ stays as it was, and the same command goes on when the disk has room again.
 
 from __future__ import annotations
 
-import importlib.util
 import json
 import os
-from pathlib import Path
 
 import pytest
 
@@ -23,12 +21,8 @@ MIB = 2**20
 
 
 @pytest.fixture(scope="module")
-def mounts():
-    path = Path(__file__).with_name("own_mounts.py")
-    spec = importlib.util.spec_from_file_location(path.stem, path)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    opened = module.open_mounts()
+def mounts(load_beside):
+    opened = load_beside("own_mounts").open_mounts()
     if opened is None:
         pytest.skip("no mounts of one's own here")
     yield opened

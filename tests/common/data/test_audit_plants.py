@@ -60,4 +60,4 @@ def test_a_leak_names_its_rows_and_its_limits(clean):
         f"search row {rows[0] + 1} (user {users[0]}, item {targets[0]}, "
     )
     assert fault.what.startswith("session is the target 100.0 % (chance ")
-    assert "look from 2 points off, leak from 20. is the column known before" in fault.what
+    assert fault.what.endswith("look from 2 points off, leak from 20")
