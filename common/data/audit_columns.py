@@ -112,7 +112,8 @@ class _Asked:
 
     def items(self, columns: list[_Column], items: _Names, users: _Names) -> Iterator[Measure]:
         row = find_before(self._log, self._task, self._rows, "rec")
-        last = np.where(row >= 0, self._log.dataset.rec.item[row], 0).astype(np.int64)
+        last = np.zeros(len(row), np.int64)
+        last[row >= 0] = self._log.dataset.rec.item[row[row >= 0]]  # where there are any
         for column in columns:
             x = (column.values[self._item], column.as_user[self._item])
             yield from self._ask("buyer", f"{column.name} of the target", x, self._user, users,

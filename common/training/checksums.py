@@ -5,7 +5,7 @@
 Written last, so a checkpoint without it is one whose save did not come to its end.
 xxh3 (128 bits) finds damage: a flipped bit, a copy that broke off, two files that changed places.
 It is no protection against somebody who means harm and can write the listing too. Our choice,
-because sha256 would take an eighth to a sixth of a save (docs/performance.md).
+because sha256 would take about a fifth of a save (docs/performance.md).
 """
 
 from __future__ import annotations

@@ -250,3 +250,13 @@ def test_the_command_itself(prepared, folder):
     assert leaky.returncode == 1
     assert leaky.stderr == ""
     assert run(folder / "missing").returncode == 2
+
+
+@pytest.mark.parametrize("name", ["rec", "search"])
+def test_a_table_that_has_lost_its_rows_is_a_fault(name, folder, capsys):
+    """Its split files still name them."""
+    table = pq.read_table(folder / f"{name}.parquet")
+    pq.write_table(table.slice(0, 0), folder / f"{name}.parquet")
+    code, lines, _ = _audit(folder, capsys)
+    assert code == 1
+    assert "F15" in lines[-1]
