@@ -56,7 +56,7 @@ def _take(path: Path, what: str, mend: str, say: Callable[[str], None]) -> int:
             if _is_same(handle, path):  # else its holder has just unlinked it
                 if before := _read(handle):
                     say(f"{what}: {before} was killed there; taken over")
-                with writing(path):
+                with suppress(OSError):  # a full disk: it is locked all the same
                     _write(handle)
                 return handle
         except BaseException:

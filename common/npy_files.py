@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import math
 import os
 from collections.abc import Sequence
@@ -44,6 +45,17 @@ def read_npy(path: Path, kinds: str, ndim: int, mend: str) -> np.ndarray:
     except Exception as error:  # a header is parsed as Python, and anything may come of that
         raise InputError(f"{path}: cut short or no .npy file; {mend}") from error
     return _check(array, kinds, ndim, str(path), mend)
+
+
+def write_npy(path: Path, array: np.ndarray) -> None:
+    """Writes a .npy file. Raises OSError with what the system said, such as that the disk is full.
+
+    `np.save` into a file itself would say how many bytes it wrote, and not why no more.
+    """
+    content = io.BytesIO()
+    np.save(content, array)
+    with path.open("wb") as file:
+        file.write(content.getbuffer())
 
 
 def read_npz(path: Path, names: Sequence[str], mend: str) -> dict[str, np.ndarray]:

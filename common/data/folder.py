@@ -42,6 +42,7 @@ from common.data.schema import (
 )
 from common.data.splits import SPLITS, make_split
 from common.errors import InputError
+from common.npy_files import write_npy
 
 __all__ = ["PrepareSettings", "check_place", "load_dataset", "write_dataset"]
 
@@ -204,7 +205,7 @@ def _write_split(
     for task in TASKS:
         for part in PARTS:
             name = f"{task}_{part}"
-            np.save(place / f"{name}.npy", rows[task, part])
+            write_npy(place / f"{name}.npy", rows[task, part])
             files[name] = {
                 "rows": len(rows[task, part]),
                 "sha256": array_sha256(rows[task, part]),

@@ -31,7 +31,7 @@ from common.data.dataset import CandidateList
 from common.data.events import PARTS, TASKS, RecEvents, SearchEvents
 from common.data.hashing import array_sha256
 from common.errors import InputError
-from common.npy_files import read_npy
+from common.npy_files import read_npy, write_npy
 
 RULES = {
     "uniform": "items drawn uniformly; none that the user ever took",
@@ -106,7 +106,7 @@ def write_lists(
         entry[kind] = {}
         for (task, part), lists in drawn.items():
             name = f"{task}_{part}"
-            np.save(place / f"{name}.npy", lists)
+            write_npy(place / f"{name}.npy", lists)
             about = _describe(rule, kind, task, rows[task, part], lists, source)
             (place / f"{name}.json").write_text(json.dumps(about, indent=1) + "\n")
             entry[kind][name] = {"rows": len(lists), "sha256": about["sha256"]}

@@ -16,7 +16,7 @@ from launch.soak_runs import compare_runs
 
 # What a command says of its work on stderr, beside the one error.
 WORK = ("lcr (", "supervised: ", "supervised  step", "trained ", "run 1 of 1", "[1/1]", "stopped: ",
-        "warning: ", "rec / full", "tensorboardX is not")  # fmt: skip
+        "warning: ", "judging ", "rec / full", "tensorboardX is not")  # fmt: skip
 MIB = 2**20
 
 
@@ -215,7 +215,7 @@ def test_damaged_lines_that_find_no_room(part, disk, mounts, tiny, finished):
     ("mode", "room", "file"),
     [
         ("evaluate", 0, "ranks.parquet"),
-        ("evaluate", 4096, "results.json"),
+        ("evaluate", 8192, "results.json"),  # the lock has a page, and the ranks have one
         ("explain", 0, "explain/{user}.json"),
         ("explain", 16384, "explain/{user}.png"),
     ],
@@ -239,8 +239,8 @@ def test_a_full_disk_while_judging(mode, room, file, disk, mounts, tiny, finishe
         ("main", "common.training.logbook:Logbook.write"),
         ("main", "common.training.checkpoints:Checkpoints.save"),
         ("main", "common.training.checkpoints:write_checksums"),
-        ("evaluate", "launch.run:write_ranks"),
-        ("evaluate", "launch.run:write_results"),
+        ("evaluate", "launch.judging:write_ranks"),
+        ("evaluate", "launch.judging:write_results"),
         ("explain", "launch.explain:name_file"),
         ("compare", "launch.compare:write_beside"),
         ("compare", "launch.compare:draw_comparison"),
