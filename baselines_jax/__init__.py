@@ -2,23 +2,30 @@
 
 from __future__ import annotations
 
-import importlib
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from baselines_jax.settings import ItemKnn, Sasrec
+from common.runs.methods import Method
 
 if TYPE_CHECKING:
     from common.data.dataset import Dataset
     from common.training.task import Task
 
-__all__ = ["build"]
-
-MODULES = {"sasrec": "baselines_jax.sasrec", "item_knn": "baselines_jax.item_knn"}
+__all__ = ["ITEM_KNN", "SASREC"]
 
 
-def build(config: Any, dataset: Dataset) -> Task:
-    """The task of the baseline that `config.method` names, on a dataset.
+def _build_sasrec(settings: Sasrec, dataset: Dataset) -> Task:
+    # Imported here, as below: reading a config file must not start jax.
+    from baselines_jax.sasrec import build
 
-    Raises InputError naming the config key that cannot be.
-    """
-    # Imported here: reading a config file must not start jax.
-    task: Task = importlib.import_module(MODULES[config.method]).build(config, dataset)
-    return task
+    return build(settings, dataset)
+
+
+def _build_item_knn(settings: ItemKnn, dataset: Dataset) -> Task:
+    from baselines_jax.item_knn import build
+
+    return build(settings, dataset)
+
+
+SASREC = Method(Sasrec(), _build_sasrec)
+ITEM_KNN = Method(ItemKnn(), _build_item_knn)

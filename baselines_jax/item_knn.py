@@ -21,10 +21,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from baselines_jax.settings import ItemKnn
 from common.data.dataset import Dataset
 from common.data.timeline import expand_ranges
 from common.data.view import View, candidate_items
-from common.errors import InputError
 from common.training.task import Task
 
 _BLOCK = 2**24  # pairs of events counted at a time
@@ -37,23 +37,15 @@ class Neighbours(NamedTuple):
     similarities: np.ndarray  # float32 [I, L], 0 where there is no neighbour
 
 
-def build(config: Any, dataset: Dataset) -> Task:
-    """The task of an item-kNN configuration (the keys of `configs/item_knn_demo.py`).
-
-    Raises InputError naming the config key that cannot be.
-    """
-    knn = config.knn
-    for name, value in (("neighbours", knn.neighbours), ("window", knn.window)):
-        if value < 1:
-            raise InputError(f"config.knn.{name} = {value}: must be at least 1")
-    if not 0 < knn.decay <= 1:
-        raise InputError(f"config.knn.decay = {knn.decay}: must be above 0 and at most 1")
+def build(settings: ItemKnn, dataset: Dataset) -> Task:
+    """The task of item-kNN settings."""
+    knn = settings.knn
     view = View(
         task="rec",
         rec_length=knn.window,
         search_length=1,  # not read; a batch has at least one slot
         clicks=1,
-        min_history=config.data.min_history,
+        min_history=settings.data.min_history,
         negatives=0,
     )
     return Task(

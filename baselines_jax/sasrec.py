@@ -1,4 +1,4 @@
-"""SASRec as a `Task`, from a configuration (the keys of `baselines_jax/configs/base_sasrec.py`)."""
+"""SASRec as a `Task`."""
 
 from __future__ import annotations
 
@@ -11,71 +11,46 @@ import jax
 import jax.numpy as jnp
 
 from baselines_jax.sasrec_model import (
-    LOSSES,
     SASRec,
-    Settings,
+    Sizes,
     packed_loss,
     score_candidates,
     score_catalogue,
 )
-from common.configs.reading import check_values, read_optimizer, read_stopping
+from baselines_jax.settings import Sasrec
 from common.data.dataset import Dataset
 from common.data.negatives import log_draw_shares
 from common.data.view import View
 from common.errors import InputError
-from common.training.optimizers import SCHEDULES
-from common.training.task import Stage, Task
-
-CHOICES = {
-    "loss.recommendation": LOSSES,
-    "train.negative_sampling": ("popularity", "uniform"),
-    "train.schedule": SCHEDULES,
-}
-LEAST = {
-    "data.rec_length": 1,
-    "model.width": 1,
-    "model.heads": 1,
-    "model.layers": 1,
-    "train.batch_size": 1,
-    "train.epochs": 1,
-}
+from common.settings.reading import take_fields
+from common.training.task import Optimizer, Stage, Stopping, Task
 
 
-def build(config: Any, dataset: Dataset) -> Task:
-    """The SASRec task of a configuration on a dataset.
-
-    Raises InputError naming the config key that cannot be.
-    """
-    _check(config)
-    data, model, train = config.data, config.model, config.train
-    exact = config.loss.recommendation == "softmax"
-    view = View(
+def build(settings: Sasrec, dataset: Dataset) -> Task:
+    """The task of SASRec settings. Raises InputError for values that do not go together."""
+    _check(settings)
+    data, train = settings.data, settings.train
+    exact = settings.loss.recommendation == "softmax"
+    view = take_fields(
+        View,
+        data,
+        train,
         task="rec",
-        rec_length=data.rec_length,
         search_length=0,
         clicks=1,
-        min_history=data.min_history,
         negatives=0 if exact else train.negatives,
-        negative_sampling=train.negative_sampling,
     )
     module = SASRec(
-        Settings(
-            n_items=dataset.n_items,
-            length=data.rec_length,
-            width=model.width,
-            heads=model.heads,
-            layers=model.layers,
-            dropout=model.dropout,
-        )
+        take_fields(Sizes, settings.model, n_items=dataset.n_items, length=data.rec_length)
     )
     stage = Stage(
         name="supervised",
-        loss=partial(packed_loss, module, config.loss.recommendation),
+        loss=partial(packed_loss, module, settings.loss.recommendation),
         view=replace(view, packed=True),
         batch_size=train.batch_size,
         epochs=train.epochs,
-        optimizer=read_optimizer(train),
-        stopping=read_stopping(train),
+        optimizer=take_fields(Optimizer, train),
+        stopping=take_fields(Stopping, train),
     )
     return Task(
         name="sasrec",
@@ -98,14 +73,14 @@ def _init(
     return params, {"log_share": jnp.asarray(share)}
 
 
-def _check(config: Any) -> None:
-    check_values(config, CHOICES, LEAST)
-    if config.model.width % config.model.heads:
+def _check(settings: Sasrec) -> None:
+    model, loss = settings.model, settings.loss
+    if model.width % model.heads:
         raise InputError(
-            f"config.model.width = {config.model.width} does not divide by config.model.heads = "
-            f"{config.model.heads}; change one of them"
+            f"config.model.width = {model.width} does not divide by config.model.heads = "
+            f"{model.heads}; change one of them"
         )
-    if config.loss.recommendation != "softmax" and config.train.negatives < 1:
+    if loss.recommendation != "softmax" and settings.train.negatives < 1:
         raise InputError(
-            f"config.train.negatives: {config.loss.recommendation} needs at least 1; set it to 4"
+            f"config.train.negatives: {loss.recommendation} needs at least 1; set it to 4"
         )

@@ -17,30 +17,26 @@ import jax
 import jax.numpy as jnp
 from flax import linen as nn
 
+from baselines_jax.settings import SasrecNet
 from common.data.view import candidate_items
 from common.nn import losses
 from common.nn.attention import TransformerLayer
 
 Arrays = Mapping[str, jax.Array]
-LOSSES = ("softmax", "sampled_softmax", "bce")
 
 
 @dataclass(frozen=True)
-class Settings:
+class Sizes(SasrecNet):
     """Sizes of the model."""
 
-    n_items: int
-    length: int  # the longest history that is read
-    width: int = 64
-    heads: int = 2
-    layers: int = 2
-    dropout: float = 0.2
+    n_items: int = 0
+    length: int = 0  # the longest history that is read
 
 
 class SASRec(nn.Module):
     """Items to states, and both to scores: u . e_i."""
 
-    settings: Settings
+    settings: Sizes
 
     def setup(self) -> None:
         s = self.settings
@@ -93,7 +89,8 @@ def packed_loss(
 ) -> tuple[jax.Array, dict[str, jax.Array]]:
     """The loss over all targets of a packed batch (`common.data.sequences`); `key` drives dropout.
 
-    recommendation: one of LOSSES; constants: `log_share` float32 [I + 1], of the negatives' draws
+    recommendation: as in `baselines_jax.settings.SasrecLoss`
+    constants: `log_share` float32 [I + 1], of the negatives' draws
     """
 
     def run(m: SASRec) -> jax.Array:

@@ -5,23 +5,27 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from common.runs.methods import Method
+from common.settings.reading import read_settings
+from gensr_jax.settings import Settings
+
 if TYPE_CHECKING:
     from common.data.dataset import Dataset
     from common.training.task import Task
     from gensr_jax.from_config import Opened
 
-__all__ = ["build", "open_model"]
+__all__ = ["METHOD", "build", "open_model"]
 
 
 def build(config: Any, dataset: Dataset) -> Task:
-    """The GenSR task of a configuration (the keys of `gensr_jax/configs/base.py`) on a dataset.
+    """The GenSR task of a configuration or `gensr_jax.settings.Settings` on a dataset.
 
     Raises InputError naming the config key that cannot be.
     """
     # Imported here: reading a config file must not start jax.
     from gensr_jax.from_config import open_task
 
-    return open_task(config, dataset).task
+    return open_task(read_settings(Settings(), config), dataset).task
 
 
 def open_model(config: Any, dataset: Dataset) -> Opened:
@@ -31,4 +35,7 @@ def open_model(config: Any, dataset: Dataset) -> Opened:
     """
     from gensr_jax.from_config import open_task
 
-    return open_task(config, dataset)
+    return open_task(read_settings(Settings(), config), dataset)
+
+
+METHOD = Method(Settings(), build)

@@ -15,6 +15,7 @@ import numpy as np
 from common.data.hashing import file_sha256
 from common.errors import InputError
 from common.training.task import Identity
+from gensr_jax.settings import T5Settings
 from gensr_jax.t5 import SIZES, T5Config
 from gensr_jax.t5_weights import find_files, find_tensors, load_pretrained, read_config
 from gensr_jax.vocabulary import Vocabulary
@@ -56,17 +57,15 @@ def identify_backbone(backbone: str) -> Identity | None:
 
 def choose_t5(
     backbone: str,
-    size: str,
+    settings: T5Settings,
     vocabulary: Vocabulary,
     *,
-    dropout: float,
-    dtype: str,
-    remat: bool,
     full_head: bool,
 ) -> T5Config:
     """The sizes of the T5 and how it is computed.
 
-    backbone: folder of a checkpoint, which then decides the sizes; "" = random weights of `size`
+    backbone: folder of a checkpoint, which then decides the sizes; "" = random weights of
+        `settings.size`
     Raises InputError for a checkpoint that is no T5 v1.1, or has no token for an id of its
     tokenizer.
     """
@@ -78,8 +77,9 @@ def choose_t5(
                 f"{config.vocab_size} tokens; use the tokenizer of that checkpoint"
             )
     else:
-        config = replace(SIZES[size], vocab_size=vocabulary.size)
-    return replace(config, dropout=dropout, dtype=dtype, remat=remat, full_head=full_head)
+        config = replace(SIZES[settings.size], vocab_size=vocabulary.size)
+    computed = {name: getattr(settings, name) for name in ("dropout", "dtype", "remat")}
+    return replace(config, full_head=full_head, **computed)
 
 
 def place_backbone(

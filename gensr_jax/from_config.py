@@ -1,24 +1,22 @@
-"""From a configuration to the frozen values that GenSR is made of."""
+"""From settings to the frozen values that GenSR is made of."""
 
 from __future__ import annotations
 
 import sys
 from functools import partial
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
-from common.configs.reading import check_values, read_optimizer, read_stopping
 from common.data.dataset import Dataset
 from common.data.events import PARTS
 from common.data.view import View
 from common.errors import InputError
 from common.npy_files import read_npy
-from common.training.optimizers import SCHEDULES
+from common.settings.reading import take_fields
 from common.training.task import Task
 from gensr_jax.backbone import (
-    CHECKPOINT,
     check_backbone,
     check_weights,
     choose_t5,
@@ -28,50 +26,14 @@ from gensr_jax.backbone import (
 from gensr_jax.graph import build_graph
 from gensr_jax.lightgcn import init_lightgcn
 from gensr_jax.model import GenSR
-from gensr_jax.pretrain import PretrainSettings, make_pretrain_stage
+from gensr_jax.pretrain import make_pretrain_stage
 from gensr_jax.prompt import build_prompts, make_layout, measure_rec
 from gensr_jax.published_prompt import build_published_prompts, mark_template
-from gensr_jax.settings import LossSettings, ModelSettings
-from gensr_jax.t5 import SIZES
-from gensr_jax.task import Collaborative, Texts, TuneSettings, make_task
+from gensr_jax.settings import LossSettings, ModelSettings, Settings
+from gensr_jax.task import Collaborative, Texts, make_task
 from gensr_jax.titles import build_titles
 from gensr_jax.tokens import choose_vocabulary, read_query_ids
 from gensr_jax.vocabulary import Vocabulary, identify
-
-CHOICES = {
-    "text.prompt": ("pieces", "published", "no_task"),
-    "t5.size": (*SIZES, CHECKPOINT),
-    "t5.dtype": ("float32", "bfloat16"),
-    "model.semantic_level": ("token", "item"),
-    "model.filter": ("mca", "mean", "bilinear"),
-    "model.filter_init": ("xavier", "xavier3d"),
-    "model.projector": ("mlp", "linear"),
-    "model.soft_tokens": ("matched", "raw"),
-    "model.contrastive": ("normalised", "published"),
-    "model.head": ("two", "full", "towers"),
-    "model.score": ("difference", "probability"),
-    "cf.table": ("propagated", "layer0"),
-    "loss.task": ("bce_z", "group", "vocab_ce"),
-    "loss.contrastive_rows": ("positives", "all"),
-    "train.negative_sampling": ("mixed", "popularity", "uniform"),
-    "train.schedule": SCHEDULES,
-}
-LEAST = {
-    "data.history_length": 1,
-    "data.min_history": 0,
-    "text.title_head": 1,
-    "text.title_full": 1,
-    "text.query_length": 1,
-    "text.prompt_multiple": 1,
-    "model.heads": 1,
-    "cf.width": 1,
-    "cf.layers": 0,
-    "train.batch_size": 1,
-    "train.epochs": 1,
-    "train.negatives": 1,
-    "eval.score_rows": 0,
-    "eval.retrieve": 0,
-}
 
 
 class Opened(NamedTuple):
@@ -82,73 +44,61 @@ class Opened(NamedTuple):
     loss: LossSettings
 
 
-def open_task(config: Any, dataset: Dataset) -> Opened:
+def open_task(settings: Settings, dataset: Dataset) -> Opened:
     """See `gensr_jax.build` and `gensr_jax.open_model`."""
-    check_config(config)
-    check_backbone(config.backbone, config.t5.size)
-    vocabulary, texts = read_texts(config, dataset)
-    model = ModelSettings(
-        t5=choose_t5(
-            config.backbone,
-            config.t5.size,
-            vocabulary,
-            dropout=config.t5.dropout,
-            dtype=config.t5.dtype,
-            remat=config.t5.remat,
-            full_head=config.model.head == "full",
-        ),
+    check_settings(settings)
+    backbone, length = settings.backbone, settings.data.history_length
+    check_backbone(backbone, settings.t5.size)
+    vocabulary, texts = read_texts(settings, dataset)
+    full_head = settings.model.head == "full"
+    model = take_fields(
+        ModelSettings,
+        settings.data,
+        settings.model,
+        t5=choose_t5(backbone, settings.t5, vocabulary, full_head=full_head),
         n_items=dataset.n_items,
-        history_length=config.data.history_length,
-        title_length=config.text.title_head,
-        cf_width=config.cf.width,
         yes=vocabulary.yes,
         no=vocabulary.no,
-        score_rows=config.eval.score_rows,
-        **config.model.to_dict(),
+        title_length=settings.text.title_head,
+        cf_width=settings.cf.width,
+        score_rows=settings.eval.score_rows,
     )
     _check_heads(model)
-    train = config.train
-    view = View(
+    view = take_fields(
+        View,
+        settings.data,
+        settings.train,
         task="rec",
-        rec_length=config.data.history_length,
-        search_length=config.data.history_length,
+        rec_length=length,
+        search_length=length,
         clicks=1,
-        min_history=config.data.min_history,
-        negatives=train.negatives,
-        negative_sampling=train.negative_sampling,
-        fresh_negatives=train.fresh_negatives,
     )
-    tune = TuneSettings(
-        batch_size=train.batch_size,
-        epochs=train.epochs,
-        optimizer=read_optimizer(train),
-        t5_rate_share=train.t5_rate_share,
-        word_rate_share=train.word_rate_share,
-        decays_tables=train.decay_tables,
-        stopping=read_stopping(train),
-    )
-    loss = LossSettings(**config.loss.to_dict())
     task = make_task(
-        model, loss, tune, view, texts,
-        read_collaborative(config, dataset, view), config.eval.retrieve,
+        model,
+        settings.loss,
+        settings.train,
+        view,
+        texts,
+        read_collaborative(settings, dataset, view),
+        settings.eval.retrieve,
         tasks=("rec", "search") if has_searches(dataset) else ("rec",),
-    )._replace(identities=(identify(vocabulary),))  # fmt: skip
-    if config.backbone:
-        backbone = identify_backbone(config.backbone)
+    )._replace(identities=(identify(vocabulary),))
+    if backbone:
+        found = identify_backbone(backbone)
         task = task._replace(
-            identities=(*task.identities, *filter(None, [backbone])),
-            pretrained=partial(place_backbone, config.backbone, vocabulary),
-            check_pretrained=partial(check_weights, config.backbone),
+            identities=(*task.identities, *filter(None, [found])),
+            pretrained=partial(place_backbone, backbone, vocabulary),
+            check_pretrained=partial(check_weights, backbone),
         )
-    return Opened(task, GenSR(model), loss)
+    return Opened(task, GenSR(model), settings.loss)
 
 
-def read_texts(config: Any, dataset: Dataset) -> tuple[Vocabulary, Texts]:
-    """The vocabulary of a configuration, and titles and prompts in its tokens.
+def read_texts(settings: Settings, dataset: Dataset) -> tuple[Vocabulary, Texts]:
+    """The vocabulary that is asked for, and titles and prompts in its tokens.
 
     Tells on stderr how much was cut and what has no text.
     """
-    text = config.text
+    text = settings.text
     rec, search = text.rec, text.search
     if text.prompt == "no_task":
         rec = search = f"{rec} {{query}}"
@@ -157,7 +107,7 @@ def read_texts(config: Any, dataset: Dataset) -> tuple[Vocabulary, Texts]:
     released = [mark_template(template) for template in (rec, search)]
     vocabulary = choose_vocabulary(
         dataset,
-        config.backbone or text.tokens,
+        settings.backbone or text.tokens,
         size=text.vocabulary,
         prompt=[part.replace("{noun}", text.noun) for part in released]
         if published
@@ -184,24 +134,15 @@ def read_texts(config: Any, dataset: Dataset) -> tuple[Vocabulary, Texts]:
     return vocabulary, texts
 
 
-def read_collaborative(config: Any, dataset: Dataset, view: View) -> Collaborative:
+def read_collaborative(settings: Settings, dataset: Dataset, view: View) -> Collaborative:
     """Where the CF table comes from. Raises InputError for a given one that does not fit."""
-    cf = config.cf
-    if not config.model.cf_view:
+    cf = settings.cf
+    if not settings.model.cf_view:
         return Collaborative()
     if cf.given:
         return Collaborative(given=read_given_table(Path(cf.given), dataset.n_items, cf.width))
-    settings = PretrainSettings(
-        learning_rate=cf.learning_rate,
-        batch_size=cf.batch_size,
-        epochs=cf.epochs,
-        l2=cf.l2,
-        patience=cf.patience,
-        eval_every_epochs=cf.eval_every_epochs,
-        metric=cf.metric,
-    )
     return Collaborative(
-        stage=make_pretrain_stage(settings, view, "both" if has_searches(dataset) else "rec"),
+        stage=make_pretrain_stage(cf, view, "both" if has_searches(dataset) else "rec"),
         init=partial(
             init_lightgcn, n_users=dataset.n_users, n_items=dataset.n_items, width=cf.width
         ),
@@ -229,16 +170,18 @@ def read_given_table(path: Path, n_items: int, width: int) -> np.ndarray:
     return table.astype(np.float32)
 
 
-def check_config(config: Any) -> None:
-    """Raises InputError naming the key that cannot be."""
-    check_values(config, CHOICES, LEAST)
-    for ours, needed in (("loss.task", "vocab_ce"), ("model.score", "probability")):
-        group, name = ours.split(".")
-        if config[group][name] == needed and config.model.head != "full":
-            raise InputError(f"config.{ours} = {needed}: needs config.model.head=full; set it")
-    if config.eval.evidence:
+def check_settings(settings: Settings) -> None:
+    """Raises InputError for values that do not go together."""
+    model = settings.model
+    for key, value, needed in (
+        ("loss.task", settings.loss.task, "vocab_ce"),
+        ("model.score", model.score, "probability"),
+    ):
+        if value == needed and model.head != "full":
+            raise InputError(f"config.{key} = {needed}: needs config.model.head=full; set it")
+    if settings.eval.evidence:
         raise InputError("config.eval.evidence: GenSR gives searches no weights; set it to false")
-    if not (config.model.cf_view or config.model.semantic_view):
+    if not (model.cf_view or model.semantic_view):
         raise InputError("config.model: both views are off; leave cf_view or semantic_view on")
 
 

@@ -9,22 +9,12 @@ from typing import Any
 import jax
 
 from common.data.view import View
+from common.settings.reading import take_fields
 from common.training.task import Batch, Constants, Metrics, Optimizer, Params, Stage, Stopping
 from gensr_jax.lightgcn import bpr_loss, score, score_catalogue
+from gensr_jax.settings import PretrainSettings
 
-
-@dataclasses.dataclass(frozen=True)
-class PretrainSettings:
-    """How the collaborative table is trained."""
-
-    learning_rate: float = 1e-3
-    batch_size: int = 2048
-    epochs: int = 100
-    l2: float = 1e-4
-    negatives: int = 1  # uniform, not among the user's train items
-    patience: int = 5  # evaluations
-    eval_every_epochs: float = 5.0
-    metric: str = "rec/full/NDCG@10"
+NEGATIVES = 1  # uniform, not among the user's train items; as LightGCN
 
 
 def make_pretrain_stage(settings: PretrainSettings, view: View, rows: str = "both") -> Stage:
@@ -40,7 +30,7 @@ def make_pretrain_stage(settings: PretrainSettings, view: View, rows: str = "bot
         search_length=0,
         clicks=0,
         min_history=0,
-        negatives=settings.negatives,
+        negatives=NEGATIVES,
         negative_sampling="uniform",
         fresh_negatives=True,
     )
@@ -50,8 +40,8 @@ def make_pretrain_stage(settings: PretrainSettings, view: View, rows: str = "bot
         view=own,
         batch_size=settings.batch_size,
         epochs=settings.epochs,
-        optimizer=Optimizer(learning_rate=settings.learning_rate),
-        stopping=Stopping(metric=settings.metric, patience=settings.patience),
+        optimizer=take_fields(Optimizer, settings),
+        stopping=take_fields(Stopping, settings),
         trainable=is_collaborative,
         eval_every_epochs=settings.eval_every_epochs,
         score=score,

@@ -19,7 +19,7 @@ import numpy as np
 
 from common.data.texts import TokenLists
 from common.errors import InputError
-from gensr_jax.configs.templates import REC, SEARCH
+from gensr_jax.templates import REC, SEARCH
 from gensr_jax.tokens import pad_lists
 from gensr_jax.vocabulary import Vocabulary
 

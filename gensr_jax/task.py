@@ -13,6 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from common.data.view import View
+from common.settings.reading import take_fields
 from common.training.cost import Cost
 from common.training.task import Optimizer, Retriever, Stage, Stopping, Task
 from gensr_jax.cost import BACKWARD, count_forward
@@ -20,30 +21,12 @@ from gensr_jax.lightgcn import export_table, export_vectors, retrieve
 from gensr_jax.model import GenSR
 from gensr_jax.probe import probe_gradients
 from gensr_jax.scoring import explain_filter, score_candidates
-from gensr_jax.settings import LossSettings, ModelSettings
+from gensr_jax.settings import LossSettings, ModelSettings, Train
 from gensr_jax.tune import tune_loss, tune_terms
 
 WORDS = "model/t5/shared"
 # Decay is for matrices that multiply; not for tables of vectors and the gains of norms.
 UNDECAYED = ("shared", "relative_bias", "recency", "place", "null", "cf_shift", "gain", "scale")
-
-
-class TuneSettings(NamedTuple):
-    """How the stage `tune` trains."""
-
-    batch_size: int  # lists
-    epochs: int
-    optimizer: Optimizer  # its rate is that of the new modules
-    t5_rate_share: float  # of that rate, for T5
-    stopping: Stopping
-    word_rate_share: float = 1.0  # of T5's rate, for its word embeddings
-    decays_tables: bool = False  # weight decay of tables of vectors too, as released
-
-    def share_rate(self, name: str) -> float:
-        """The share of the new modules' rate for the parameter of that name."""
-        if not name.startswith("model/t5/"):
-            return 1.0
-        return self.t5_rate_share * (self.word_rate_share if name == WORDS else 1.0)
 
 
 class Texts(NamedTuple):
@@ -74,7 +57,7 @@ class Collaborative(NamedTuple):
 def make_task(
     model: ModelSettings,
     loss: LossSettings,
-    tune: TuneSettings,
+    train: Train,
     view: View,
     texts: Texts,
     collaborative: Collaborative,
@@ -94,19 +77,20 @@ def make_task(
         retrievers = dict.fromkeys(tasks, found)
     module = GenSR(model)
     count, length = 1 + view.negatives, texts.prompt_tok.shape[1]
-    optimizer = replace(
-        tune.optimizer,
-        decayed=None if tune.decays_tables else is_decayed,
-        rate_share=tune.share_rate,
+    optimizer = take_fields(
+        Optimizer,
+        train,
+        decayed=None if train.decay_tables else is_decayed,
+        rate_share=partial(share_rate, train),
     )
     stage = Stage(
         name="tune",
         loss=partial(_tune_loss, module, loss),
         view=replace(view, task="both") if len(tasks) > 1 else view,
-        batch_size=tune.batch_size,
-        epochs=tune.epochs,
+        batch_size=train.batch_size,
+        epochs=train.epochs,
         optimizer=optimizer,
-        stopping=tune.stopping,
+        stopping=take_fields(Stopping, train),
         trainable=lambda name: name.startswith("model/"),
         cost=Cost(
             rows=count,
@@ -126,6 +110,13 @@ def make_task(
         explain=partial(_explain, module),
         retrievers=retrievers,
     )
+
+
+def share_rate(train: Train, name: str) -> float:
+    """The share of the new modules' rate for the parameter of that name."""
+    if not name.startswith("model/t5/"):
+        return 1.0
+    return train.t5_rate_share * (train.word_rate_share if name == WORDS else 1.0)
 
 
 def is_decayed(name: str) -> bool:

@@ -144,10 +144,9 @@ def make_random_task(rng: Any, size: str, length: int, dtype: str, lists: int) -
     import numpy as np
 
     from common.data.view import View
-    from common.training.task import Optimizer, Stopping
-    from gensr_jax.settings import LossSettings, ModelSettings
+    from gensr_jax.settings import LossSettings, ModelSettings, Train
     from gensr_jax.t5 import SIZES
-    from gensr_jax.task import Collaborative, Texts, TuneSettings, make_task
+    from gensr_jax.task import Collaborative, Texts, make_task
 
     t5 = replace(SIZES[size], dtype=dtype, full_head=False)
     words = min(t5.vocab_size, 32_000)
@@ -166,9 +165,9 @@ def make_random_task(rng: Any, size: str, length: int, dtype: str, lists: int) -
         rec_length=length,
     )
     table = rng.normal(size=(_ITEMS + 1, settings.cf_width)).astype(np.float32)
-    tune = TuneSettings(lists, 1, Optimizer(learning_rate=1e-4, clip_norm=1.0), 0.1, Stopping())
+    train = Train(batch_size=lists, epochs=1, learning_rate=1e-4, clip_norm=1.0)
     view = View(rec_length=20, search_length=20, clicks=1, negatives=4)
-    task = make_task(settings, LossSettings(), tune, view, texts, Collaborative(given=table))
+    task = make_task(settings, LossSettings(), train, view, texts, Collaborative(given=table))
     return settings, task
 
 

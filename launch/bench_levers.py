@@ -91,9 +91,9 @@ def _measure_folder(values: flags.FlagValues, path: Path) -> dict[str, Any]:
 
     from common.data.folder import load_dataset
     from common.data.timeline import build_timeline
-    from launch.config import load_config
+    from launch.config_file import load_config_file
 
-    config = load_config(values.config)
+    config = load_config_file(values.config)
     dataset = load_dataset(path, config.data.split)
     config.train.batch_size = values.batch
     timeline = build_timeline(dataset.rec, dataset.search, dataset.n_users, dataset.history_order)

@@ -28,14 +28,16 @@ from common.ranking.compare import RESAMPLES, compare_methods, find_doubts
 from common.ranking.metrics import METRICS, metrics_from_ranks
 from common.ranking.ranks import read_ranks
 from common.ranking.results import read_results
+from common.runs.methods import find_method
+from common.settings.reading import flatten
+from common.settings.roles import find_roles
 from launch.command import parse_flags, run_command
 from launch.compare_report import draw_comparison, format_comparison
-from launch.config import FREE_KEYS, flatten, is_evaluation_key
 from launch.files import make_folder, take_folder, write_beside
 from launch.run_folder import read_run
 from launch.workdirs import match_workdirs
 
-_FREE = (*FREE_KEYS, "eval.batch_size")  # keys that make no other method
+_FREE = "eval.batch_size"  # how a run was judged, which makes no other method
 
 
 def main(argv: Sequence[str]) -> int:
@@ -147,13 +149,18 @@ def read_settings(name: str, runs: Sequence[Run]) -> dict[str, Any]:
     shared: dict[str, Any] | None = None
     for run in runs:
         settings, _ = read_run(Path(run.path) / "config.json")
-        config = {k: v for k, v in flatten(settings).items() if not is_evaluation_key(k)}
+        roles = find_roles(find_method(settings.get("method")).settings)
+        config = {
+            key: value
+            for key, value in flatten(settings).items()
+            if roles.get(key, "run") in ("run", "content")
+        }
         config |= run.results.get("evaluation", {})
         seed = f"seed{config.pop('seed', 0)}"  # a run may start from the run of the same seed
         config = {
             key: value.replace(seed, "seed*") if isinstance(value, str) else value
             for key, value in config.items()
-            if key not in _FREE
+            if key != _FREE
         }
         shared = config if shared is None else shared
         for key in sorted(shared.keys() | config.keys()):

@@ -21,9 +21,9 @@ from common.data.folder import load_dataset
 from common.data.timeline import build_timeline
 from common.errors import InputError
 from common.ranking.seen import choose_filter
+from common.runs.methods import settle
 from common.training.mesh import make_mesh
 from common.training.task import ranks_catalogue
-from launch.config_keys import check_keys
 from launch.explain_cases import Case, Explanation, choose_case, find_case
 from launch.explain_evidence import explain_evidence
 from launch.explain_filter import explain_filter
@@ -62,7 +62,7 @@ def explain_run(config: Any, workdir: Path, users: str) -> int:
     matplotlib, after the texts are written.
     """
     use_compilation_cache()
-    check_keys(config)
+    config = settle(config)
     if not config.data.path:
         raise InputError("config.data.path: missing; give a folder made by launch.prepare")
     if not (workdir / "config.json").exists():

@@ -5,6 +5,7 @@
     python -m launch.main --workdir=DIR --mode=evaluate --evaluate_on=OTHER_DATASET
     python -m launch.main --workdir=DIR --mode=explain --users=ID,ID,...
     python -m launch.main --config=FILE --workdir=DIR --cluster
+    python -m launch.main --config=FILE --help_config
 
 A workdir that holds the same run goes on from its newest checkpoint. Ctrl-C and SIGTERM save
 first. Without --config, evaluate and explain take the configuration that the workdir holds; keys
@@ -23,7 +24,10 @@ from pathlib import Path
 from absl import flags
 from ml_collections import ConfigDict
 
+from common.configs.making import make_config
 from common.errors import InputError
+from common.runs.methods import settle
+from common.settings.pages import format_keys
 from launch.command import parse_flags, run_command
 from launch.config import ConfigWords, split_config
 from launch.files import take_folder
@@ -65,6 +69,9 @@ def main(argv: Sequence[str]) -> int:
         "for evaluate: another dataset folder to judge on, with the same users, items and queries",
         flag_values=values,
     )
+    flags.DEFINE_bool(
+        "help_config", False, "show every key of --config with its value", flag_values=values
+    )
     flags.DEFINE_bool("strict", False, "exit 1 when a sanity check fails", flag_values=values)
     flags.DEFINE_bool("tensorboard", True, "write TensorBoard events", flag_values=values)
     define_process_flags(values)
@@ -72,6 +79,9 @@ def main(argv: Sequence[str]) -> int:
         parse_flags(values, argv, __doc__)
     words = split_config(argv)
     parse_flags(values, words.rest, __doc__)
+    if values.help_config:
+        print(format_keys(settle(words.make())))
+        return 0
     if not values.workdir:
         raise InputError("--workdir: missing; give a folder for this run, such as runs/demo")
     if (values.users is not None) != (values.mode == "explain"):
@@ -117,7 +127,7 @@ def read_config(words: ConfigWords, workdir: Path, mode: str) -> ConfigDict:
         raise InputError(f"{workdir}: no run to {mode}; train first, or give another --workdir")
     from launch.run_folder import open_folder  # numpy and pyarrow: --help need not wait for them
 
-    return words.make(open_folder(workdir.name, workdir).config)
+    return words.make(make_config(open_folder(workdir.name, workdir).config))
 
 
 if __name__ == "__main__":

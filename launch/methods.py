@@ -1,34 +1,21 @@
-"""The methods by name: a configuration becomes a task."""
+"""From settings to a task."""
 
 from __future__ import annotations
 
 import dataclasses
-import difflib
-import importlib
 from typing import Any
 
 from common.data.batches import Batch, evaluation_source
 from common.data.dataset import Dataset
 from common.data.timeline import Timeline
-from common.errors import InputError
+from common.runs.methods import find_method, settle
 from common.training.task import Task
-
-METHODS = {
-    "lcr": "lcr_jax",
-    "gensr": "gensr_jax",
-    "sasrec": "baselines_jax",
-    "item_knn": "baselines_jax",
-}
 
 
 def build_task(config: Any, dataset: Dataset) -> Task:
-    """The task of the method that the configuration names. Raises InputError."""
-    if config.method not in METHODS:
-        near = difflib.get_close_matches(config.method, METHODS, 1) or list(METHODS)
-        raise InputError(f"config.method: no method {config.method!r}; did you mean {near[0]}?")
-    build = importlib.import_module(METHODS[config.method]).build
-    task: Task = build(config, dataset)
-    return task
+    """The task of the method that settings, or a configuration, name. Raises InputError."""
+    settings = settle(config)
+    return find_method(settings.method).build(settings, dataset)
 
 
 def take_batch(task: Task, dataset: Dataset, timeline: Timeline) -> Batch:

@@ -31,7 +31,7 @@ def attach_retriever(
     Raises InputError where the run is not finished, is of other data or another split, or cannot
     rank the catalogue.
     """
-    place = config.get("retriever", "")
+    place = getattr(config, "retriever", "")
     if not place:
         return task
     where, workdir = f"config.retriever = {place}", Path(place).expanduser()

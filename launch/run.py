@@ -23,6 +23,9 @@ from common.data.timeline import Timeline, build_timeline
 from common.errors import InputError
 from common.ranking.report import find_problems
 from common.ranking.rows import choose_rows
+from common.runs.methods import settle
+from common.settings.reading import as_values, take_fields
+from common.settings.roles import describe_evaluation, select_settings
 from common.training.checkpoints import list_steps
 from common.training.loop import train
 from common.training.mesh import (
@@ -40,13 +43,11 @@ from common.training.stage_loop import Source, check_batch
 from common.training.start import check_start
 from common.training.step import init_params, place_key
 from common.training.task import Stage, Task
-from launch.config import as_json, describe_evaluation
-from launch.config_keys import check_keys
 from launch.evaluate_on import open_other, tell_data
 from launch.judging import evaluate_method
 from launch.methods import build_task, take_batch
 from launch.retriever import attach_retriever
-from launch.run_folder import check_workdir, claim_workdir, holding, select_settings
+from launch.run_folder import check_workdir, claim_workdir, holding
 from launch.validation import name_judging_lists, open_validators, settle_metrics
 
 
@@ -61,6 +62,7 @@ def run_method(
 ) -> int:
     """Trains (mode "train") and evaluates one method; writes results.json and ranks.parquet.
 
+    config: settings, or a configuration
     evaluate_on: for mode "evaluate", folder of another dataset to judge on; "" = its own
     A method without stages has nothing to train and is evaluated in either mode.
     Returns the exit code of the command. Raises InputError for bad input, FloatingPointError when
@@ -68,7 +70,7 @@ def run_method(
     """
     with ExitStack() as held:
         return _run(
-            config,
+            settle(config),
             workdir,
             held,
             mode=mode,
@@ -79,7 +81,7 @@ def run_method(
 
 
 def _run(
-    config: Any,
+    settings: Any,
     workdir: Path,
     held: ExitStack,
     *,
@@ -91,21 +93,20 @@ def _run(
     """As `run_method`. held: takes the workdir's lock, when the first thing is to be written."""
     started = time.time()
     use_compilation_cache()
-    check_keys(config)
-    if not config.data.path:
+    if not settings.data.path:
         raise InputError("config.data.path: missing; give a folder made by launch.prepare")
-    dataset = load_dataset(Path(config.data.path), config.data.split)
-    task = build_task(config, dataset)
+    dataset = load_dataset(Path(settings.data.path), settings.data.split)
+    task = build_task(settings, dataset)
     if mode == "evaluate" and not (workdir / "config.json").exists():
         raise InputError(f"{workdir}: no run to evaluate; train first, or give another --workdir")
     evaluates = mode == "evaluate"
     if evaluates and is_first():
         held.enter_context(holding(workdir))
     if not evaluates:
-        task = settle_metrics(config, task, dataset)
+        task = settle_metrics(settings, task, dataset)
     data, lists = describe_data(dataset), name_judging_lists(task, dataset.split)
     trained_on = check_workdir(
-        workdir, config, data, lists=() if evaluates else lists, evaluates=evaluates
+        workdir, settings, data, lists=() if evaluates else lists, evaluates=evaluates
     )
     timeline = build_timeline(dataset.rec, dataset.search, dataset.n_users, dataset.history_order)
     judged, judged_timeline = dataset, timeline
@@ -113,52 +114,44 @@ def _run(
         judged, judged_timeline = open_other(evaluate_on, dataset)
     for served in task.tasks:  # nothing to rank: better known now than after training
         choose_rows(judged, judged_timeline, served, "test", task.view.min_history)
-    mesh = read_mesh(config.mesh)
+    mesh = read_mesh(settings.mesh)
     for stage in task.stages:
-        check_batch(stage, mesh, config.accumulate)
-    check_batch_size(mesh, max(config.eval.batch_size, 2), "config.eval.batch_size")
+        check_batch(stage, mesh, settings.accumulate)
+    check_batch_size(mesh, max(settings.eval.batch_size, 2), "config.eval.batch_size")
     task = pad_task(task, mesh, take_batch(task, dataset, timeline))
-    task = attach_retriever(config, task, dataset, timeline, mesh)
+    task = attach_retriever(settings, task, dataset, timeline, mesh)
     fingerprint = {
-        "method": config.method,
+        "method": settings.method,
         "data": select_parts(data["parts"], lists=lists),
-        "config": select_settings(as_json(config)),
+        "config": select_settings(settings, as_values(settings)),
     }
     trained_rate = None
     if not task.stages:
         if not evaluates:
-            trained_on = _claim(held, workdir, config, data, lists)
+            trained_on = _claim(held, workdir, settings, data, lists)
         batch = copy_batch(mesh, take_batch(task, dataset, timeline))
-        params, constants = init_params(task, place_key(config.seed, "init", mesh), batch, mesh)
+        params, constants = init_params(task, place_key(settings.seed, "init", mesh), batch, mesh)
     elif not evaluates:
         tell(describe(task, dataset, workdir, mesh))
-        open_source, lines = open_sources(config, task, dataset, timeline, mesh)
+        open_source, lines = open_sources(settings, task, dataset, timeline, mesh)
         tell("\n".join(lines))
 
-        open_validator = open_validators(config, task, dataset, timeline, mesh)
-        settings = TrainSettings(
-            eval_every_epochs=config.train.eval_every_epochs,
-            checkpoint_every_steps=config.train.checkpoint_every_steps,
-            log_every=config.train.log_every_steps,
-            probe_every_steps=config.train.get("probe_every_steps", 0),
-            accumulate=config.accumulate,
-            steps_per_dispatch=config.steps_per_dispatch,
-            tensorboard=tensorboard,
-        )
+        open_validator = open_validators(settings, task, dataset, timeline, mesh)
+        pace = take_fields(TrainSettings, settings, settings.train, tensorboard=tensorboard)
         if task.start and not (Path(task.start) / "results.json").exists():
             raise InputError(f"{task.start}: not a finished run; let it finish, or start elsewhere")
         check_start(task, take_batch(task, dataset, timeline), fingerprint)
         if task.check_pretrained is not None and not (workdir / "checkpoints").exists():
             task.check_pretrained()
         # Bad input has left nothing behind so far.
-        trained_on = _claim(held, workdir, config, data, lists)
+        trained_on = _claim(held, workdir, settings, data, lists)
         result = train(
             task,
             open_source,
             open_validator,
-            settings,
+            pace,
             workdir,
-            config.seed,
+            settings.seed,
             mesh,
             fingerprint=fingerprint,
         )
@@ -182,22 +175,22 @@ def _run(
             task,
             shapes,
             workdir,
-            config.seed,
+            settings.seed,
             mesh,
             data=select_parts(data["parts"]),
-            config=select_settings(as_json(config), evaluates=True),
+            config=select_settings(settings, as_values(settings), evaluates=True),
         )
         tell(f"judging the checkpoint of step {progress.global_step}")
     assert trained_on is not None  # a workdir without it was refused or claimed
     origin = {
         "trained_on": trained_on,
         "evaluated_on": describe_data(judged),
-        "evaluation": describe_evaluation(config),
+        "evaluation": describe_evaluation(settings),
     }
     if line := tell_data(origin):
         tell(line)
     results = evaluate_method(
-        config, task, judged, judged_timeline, params, constants, workdir, trained_rate, started,
+        settings, task, judged, judged_timeline, params, constants, workdir, trained_rate, started,
         mesh, origin, dataset,
     )  # fmt: skip
     tell(f"results: {workdir / 'results.json'}")
@@ -205,14 +198,14 @@ def _run(
 
 
 def open_sources(
-    config: Any, task: Task, dataset: Dataset, timeline: Timeline, mesh: Mesh
+    settings: Any, task: Task, dataset: Dataset, timeline: Timeline, mesh: Mesh
 ) -> tuple[Callable[[Stage], Source], list[str]]:
     """Where the stages' batches come from: open_source(stage), and a line for each stage.
 
     Raises InputError for a `config.resident` that cannot be.
     """
     chosen = {
-        stage.name: choose_columns(config.resident, timeline, stage.view, mesh)
+        stage.name: choose_columns(settings.resident, timeline, stage.view, mesh)
         for stage in task.stages
     }
     lines = [
@@ -221,7 +214,7 @@ def open_sources(
     ]
 
     def open_source(stage: Stage) -> Source:
-        sizes = (stage.batch_size, config.seed, stage.epochs, *find_part(mesh))
+        sizes = (stage.batch_size, settings.seed, stage.epochs, *find_part(mesh))
         if stage.view.packed:
             return sequence_source(dataset, timeline, stage.view, *sizes)
         columns, _ = chosen[stage.name]
@@ -243,7 +236,11 @@ def describe(task: Task, dataset: Dataset, workdir: Path, mesh: Mesh) -> str:
 
 
 def _claim(
-    held: ExitStack, workdir: Path, config: Any, data: Mapping[str, Any], lists: Collection[str]
+    held: ExitStack,
+    workdir: Path,
+    settings: Any,
+    data: Mapping[str, Any],
+    lists: Collection[str],
 ) -> dict[str, Any] | None:
     """As `claim_workdir`, with its lock, once for all processes: the first holds it.
 
@@ -251,9 +248,9 @@ def _claim(
     """
     if is_first():
         held.enter_context(holding(workdir))
-        claim_workdir(workdir, config, data, lists)
+        claim_workdir(workdir, settings, data, lists)
     meet("workdir")
-    return check_workdir(workdir, config, data, lists=lists)
+    return check_workdir(workdir, settings, data, lists=lists)
 
 
 def use_compilation_cache() -> None:

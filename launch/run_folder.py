@@ -13,22 +13,14 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from ml_collections import ConfigDict
-
 from common.data.fingerprint import find_differences, read_parts, select_parts, sum_up
 from common.errors import InputError
 from common.json_files import read_json, take
 from common.locks import only_writer
-from launch.config import (
-    CONTENT_KEYS,
-    FREE_KEYS,
-    MACHINE,
-    as_json,
-    describe_evaluation,
-    flatten,
-    is_evaluation_key,
-)
-from launch.config_keys import base_values, check_keys
+from common.runs.methods import PLACES, find_method
+from common.settings.groups import RunSettings
+from common.settings.reading import as_values, flatten, read_settings
+from common.settings.roles import describe_evaluation, find_roles, newer_defaults
 from launch.files import make_folder, write_beside
 
 LOCK = ".lock"
@@ -44,13 +36,13 @@ class RunFolder(NamedTuple):
 
     name: str
     workdir: Path
-    config: ConfigDict
+    config: Any  # the settings of its method
     data: dict[str, Any]  # what it was trained on, see `common.data.fingerprint.describe_data`
 
 
 def check_workdir(
     workdir: Path,
-    config: ConfigDict,
+    settings: RunSettings,
     data: Mapping[str, Any],
     *,
     lists: Collection[str] = (),
@@ -69,15 +61,15 @@ def check_workdir(
     if not path.exists():
         return None
     theirs, trained_on = read_run(path)
-    # A run from before one of the keys of MACHINE was had its default.
-    old, new = (MACHINE | flatten(settings) for settings in (theirs, as_json(config)))
+    roles, new = find_roles(settings), flatten(as_values(settings))
+    old = newer_defaults(find_method(settings.method).settings) | flatten(theirs)
     differences = [
         f"config.{key} is {old.get(key, 'absent')!r} there and {new.get(key, 'absent')!r} here"
         for key in sorted(old.keys() | new.keys())
-        if key not in FREE_KEYS
-        and not (evaluates and is_evaluation_key(key))
+        if (role := roles.get(key, "run")) != "free"
+        and not (role == "judge" and evaluates)
         and old.get(key) != new.get(key)
-        and not (key in CONTENT_KEYS and old.get(key) and new.get(key))
+        and not (role == "content" and old.get(key) and new.get(key))
     ]
     there, here = (select_parts(part["parts"], lists=lists) for part in (trained_on, data))
     other_data = find_differences(there, here)
@@ -101,19 +93,6 @@ def read_run(path: Path) -> tuple[dict[str, Any], dict[str, Any]]:
     return settings, take(saved, "dataset", dict, str(path), mend)
 
 
-def select_settings(settings: Mapping[str, Any], *, evaluates: bool = False) -> dict[str, Any]:
-    """The keys of a configuration that the numbers of a run hang on, for a checkpoint to keep.
-
-    settings: nested, as `as_json` gives them; evaluates: without those that only judge
-    Of keys whose content has an identity of its own only whether they are set.
-    """
-    return {
-        key: bool(value) if key in CONTENT_KEYS else value
-        for key, value in flatten(settings).items()
-        if key not in FREE_KEYS and not (evaluates and is_evaluation_key(key))
-    }
-
-
 @contextmanager
 def holding(workdir: Path) -> Iterator[None]:
     """Inside the block this process alone writes into a workdir, which is made if need be.
@@ -129,80 +108,51 @@ def holding(workdir: Path) -> Iterator[None]:
         yield
 
 
-def _warn(line: str) -> None:
-    print(f"note: {line}", file=sys.stderr)
+def _warn(line: str, kind: str = "note") -> None:
+    print(f"{kind}: {line}", file=sys.stderr)
 
 
 def claim_workdir(
-    workdir: Path, config: ConfigDict, data: Mapping[str, Any], lists: Collection[str] = ()
+    workdir: Path, settings: RunSettings, data: Mapping[str, Any], lists: Collection[str] = ()
 ) -> None:
     """Writes config.json into a new workdir, or checks that an old one belongs to this run.
 
     Raises InputError as `check_workdir`, WriteError; nothing is overwritten.
     """
-    if check_workdir(workdir, config, data, lists=lists):
+    if check_workdir(workdir, settings, data, lists=lists):
         return
     path = workdir / "config.json"
-    text = json.dumps({"config": as_json(config), "dataset": data}, indent=1)
+    text = json.dumps({"config": as_values(settings), "dataset": data}, indent=1)
     make_folder(workdir)
     write_beside(path, text + "\n")
 
 
-def was_judged(path: Path, config: ConfigDict, data: Mapping[str, Any]) -> bool:
+def was_judged(path: Path, settings: RunSettings, data: Mapping[str, Any]) -> bool:
     """Whether a results.json is of this dataset, its lists included, under these settings."""
     try:
         results = read_json(path, "evaluate again")
     except InputError:
         return False
     told = (results.get("evaluated_on"), results.get("evaluation"))
-    return told == (data, describe_evaluation(config))
+    return told == (data, describe_evaluation(settings))
 
 
 def open_folder(name: str, workdir: Path) -> RunFolder:
     """Reads a run's config.json. Keys that the run did not know yet get their defaults, with a
     warning. Raises InputError where there is none that can be read."""
-    from launch.methods import METHODS  # imports jax, which `launch.sweep` need not wait for
-
     path = workdir / "config.json"
     if not path.exists():
         raise InputError(f"{workdir}: is no run (no config.json); train it first")
-    settings, data = read_run(path)
-    method = take(settings, "method", str, str(path), "use another run")
-    if method not in METHODS:
-        raise InputError(
-            f"{path}, key method: {method[:40]!r} is unknown; use {', '.join(METHODS)}"
-        )
-    try:
-        config = ConfigDict(MACHINE | settings)
-    except (ValueError, AttributeError) as error:  # a key with a dot, or "__class__"
-        raise InputError(f"{path}: is no configuration ({error}); use another run") from None
-    missing = _add_defaults(config, method, path)
-    if missing:
-        print(
-            f"warning: {path}: older than {', '.join(missing)}; default values are used",
-            file=sys.stderr,
-        )
-    check_keys(config)
+    values, data = read_run(path)
+    method = take(values, "method", str, str(path), "use another run")
+    if method not in PLACES and ":" not in method:
+        raise InputError(f"{path}, key method: {method[:40]!r} is unknown; use {', '.join(PLACES)}")
+    tree = find_method(method).settings
+
+    def fill(missing: list[str]) -> None:
+        known = newer_defaults(tree)
+        if older := [key for key in missing if key not in known]:
+            _warn(f"{path}: older than {', '.join(older)}; default values are used", "warning")
+
+    config = read_settings(tree, values, fill=fill, where=str(path))
     return RunFolder(name, workdir, config, data)
-
-
-def _add_defaults(config: ConfigDict, method: str, path: Path) -> list[str]:
-    """Adds keys of the method's base config that are missing; returns them.
-
-    path: what an error names. Raises InputError where a group of keys is something else.
-    """
-    known = base_values(method)
-    missing = sorted(known.keys() - flatten(config.to_dict()).keys())
-    for key in missing:
-        group, name = config, key
-        while "." in name:
-            head, _, name = name.partition(".")
-            if head not in group:
-                group[head] = ConfigDict()
-            group = group[head]
-            if not isinstance(group, ConfigDict):
-                raise InputError(f"{path}, key {key}: has no group to stand in; use another run")
-        if name in group:
-            raise InputError(f"{path}, key {key}: is a group of keys; use another run")
-        group[name] = known[key]
-    return missing

@@ -27,10 +27,10 @@ from absl import flags
 from common.data.fingerprint import describe_folder
 from common.data.loading import check_split_name, read_manifest
 from common.errors import InputError
+from common.runs.methods import settle
 from launch.command import parse_flags, run_command
 from launch.config import take_config
 from launch.config_file import find_file, split_argument
-from launch.config_keys import check_keys
 from launch.files import take_folder
 from launch.run_folder import check_workdir, was_judged
 
@@ -125,8 +125,7 @@ def is_finished(point: Point) -> bool:
     Raises InputError for a bad configuration, a folder without a dataset, and for a workdir that
     holds another run.
     """
-    config, _ = take_config(point.words)
-    check_keys(config)
+    config = settle(take_config(point.words)[0])
     path = Path(config.data.path)
     manifest = read_manifest(path)
     check_split_name(path, manifest, config.data.split)

@@ -20,12 +20,14 @@ from common.data.fingerprint import (
 from common.data.folder import load_dataset
 from common.data.timeline import Timeline, build_timeline
 from common.errors import InputError
+from common.runs.methods import find_method
+from common.settings.roles import select_settings
 from common.training.mesh import copy_batch
 from common.training.restore import load_trained
 from common.training.step import init_params, place_key
 from common.training.task import Constants, Params, Task
 from launch.methods import take_batch
-from launch.run_folder import RunFolder, open_folder, read_run, select_settings
+from launch.run_folder import RunFolder, open_folder, read_run
 from launch.workdirs import match_workdirs
 
 
@@ -60,10 +62,11 @@ def load_best(
         )
         return Trained(task, params, constants), None
     parts = select_parts(describe_data(dataset)["parts"])
-    settings, _ = read_run(workdir / "config.json")
+    values, _ = read_run(workdir / "config.json")
+    tree = find_method(values.get("method")).settings
     params, constants, progress = load_trained(
         task, batch, workdir, seed, mesh,
-        data=parts, config=select_settings(settings, evaluates=True),
+        data=parts, config=select_settings(tree, values, evaluates=True),
     )  # fmt: skip
     return Trained(task, params, constants), progress.global_step
 

@@ -16,10 +16,10 @@ from common.errors import InputError
 from common.ranking.metrics import METRICS
 from common.ranking.plans import FULL
 from common.ranking.protocols import Validator, make_validator
+from common.settings.reading import as_values, flatten
 from common.training.mesh import fetch, spread_batch
 from common.training.processes import tell
 from common.training.task import Stage, Task, judge_as, ranks_catalogue
-from launch.config import flatten
 
 
 def settle_metrics(config: Any, task: Task, dataset: Dataset) -> Task:
@@ -59,7 +59,7 @@ def settle_metrics(config: Any, task: Task, dataset: Dataset) -> Task:
 
 def _find_key(config: Any, metric: str) -> str:
     """The key that asks for a metric, e.g. "config.cf.metric"."""
-    keys = [key for key, value in flatten(config.to_dict()).items() if value == metric]
+    keys = [key for key, value in flatten(as_values(config)).items() if value == metric]
     return " and ".join(f"config.{key}" for key in keys) or "config.train.metric"
 
 

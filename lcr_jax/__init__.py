@@ -4,15 +4,19 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from common.runs.methods import Method
+from common.settings.reading import read_settings
+from lcr_jax.settings import Settings
+
 if TYPE_CHECKING:
     from common.data.dataset import Dataset
     from common.training.task import Task
 
-__all__ = ["build"]
+__all__ = ["METHOD", "build"]
 
 
 def build(config: Any, dataset: Dataset, read_step: int = -1) -> Task:
-    """The LCR task of a configuration (the keys of `lcr_jax/configs/base.py`) on a dataset.
+    """The LCR task of a configuration or `lcr_jax.settings.Settings` on a dataset.
 
     read_step: for studies of a trained model, the step k in 0..K whose state is scored; -1 = K
     Raises InputError naming the config key that cannot be.
@@ -20,4 +24,7 @@ def build(config: Any, dataset: Dataset, read_step: int = -1) -> Task:
     # Imported here: reading a config file must not start jax.
     from lcr_jax.from_config import build_task
 
-    return build_task(config, dataset, read_step)
+    return build_task(read_settings(Settings(), config), dataset, read_step)
+
+
+METHOD = Method(Settings(), build)

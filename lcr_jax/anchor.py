@@ -14,7 +14,7 @@ from lcr_jax.losses import masked_average
 from lcr_jax.model import LCR, Encoded
 from lcr_jax.reasoner import Reasoning
 from lcr_jax.rewards import Candidates, draw_candidates
-from lcr_jax.settings import LossSettings, SecondSettings
+from lcr_jax.settings import LossSettings, Second
 from lcr_jax.supervised import supervised_terms
 
 Arrays = Mapping[str, jax.Array]
@@ -33,7 +33,7 @@ class Shared(NamedTuple):
 def prepare(
     model: LCR,
     loss: LossSettings,
-    second: SecondSettings,
+    second: Second,
     params: Any,
     constants: Arrays,
     batch: Arrays,
@@ -64,7 +64,7 @@ def prepare(
 
 
 def share_reference(
-    model: LCR, second: SecondSettings, shared: Shared, constants: Arrays, batch: Arrays
+    model: LCR, second: Second, shared: Shared, constants: Arrays, batch: Arrays
 ) -> Shared:
     """`shared` as constants["start"], the frozen copy of the stage's first parameters, encodes it.
 

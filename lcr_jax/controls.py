@@ -24,7 +24,7 @@ from lcr_jax.policy import draw_noise, roll_out
 from lcr_jax.readout import keep_steps
 from lcr_jax.reasoner import Reasoning
 from lcr_jax.rewards import REWARDS, compare_rewards
-from lcr_jax.settings import LossSettings, SecondSettings
+from lcr_jax.settings import LossSettings, Second
 
 Result = tuple[jax.Array, dict[str, jax.Array]]
 
@@ -32,7 +32,7 @@ Result = tuple[jax.Array, dict[str, jax.Array]]
 def more_loss(
     model: LCR,
     loss: LossSettings,
-    second: SecondSettings,
+    second: Second,
     params: Any,
     constants: Arrays,
     batch: Arrays,
@@ -46,7 +46,7 @@ def more_loss(
 def likelihood_loss(
     model: LCR,
     loss: LossSettings,
-    second: SecondSettings,
+    second: Second,
     params: Any,
     constants: Arrays,
     batch: Arrays,
@@ -97,7 +97,7 @@ def likelihood_loss(
 def ranking_loss(
     model: LCR,
     loss: LossSettings,
-    second: SecondSettings,
+    second: Second,
     params: Any,
     constants: Arrays,
     batch: Arrays,
@@ -120,7 +120,7 @@ def ranking_loss(
 def noise_loss(
     model: LCR,
     loss: LossSettings,
-    second: SecondSettings,
+    second: Second,
     params: Any,
     constants: Arrays,
     batch: Arrays,
@@ -163,7 +163,7 @@ def group_softmax(scores: jax.Array, allowed: jax.Array, temperature: float) -> 
 def _roll_out(
     model: LCR,
     loss: LossSettings,
-    second: SecondSettings,
+    second: Second,
     params: Any,
     constants: Arrays,
     batch: Arrays,

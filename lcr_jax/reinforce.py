@@ -24,13 +24,13 @@ from lcr_jax.policy import (
     roll_out,
 )
 from lcr_jax.rewards import REWARDS, compare_rewards
-from lcr_jax.settings import LossSettings, SecondSettings
+from lcr_jax.settings import LossSettings, Second
 
 
 def reinforce_loss(
     model: LCR,
     loss: LossSettings,
-    second: SecondSettings,
+    second: Second,
     params: Any,
     constants: Arrays,
     batch: Arrays,

@@ -11,7 +11,7 @@ from common.training.task import Stage
 from lcr_jax.controls import likelihood_loss, more_loss, noise_loss, ranking_loss
 from lcr_jax.model import LCR
 from lcr_jax.reinforce import reinforce_loss
-from lcr_jax.settings import LossSettings, SecondSettings
+from lcr_jax.settings import LossSettings, Second
 
 LOSSES: dict[str, Callable[..., Any]] = {
     "reinforce": reinforce_loss,
@@ -23,7 +23,7 @@ LOSSES: dict[str, Callable[..., Any]] = {
 RATES = {"reasoner": 1e-4, "all": 3e-5}  # a learning rate of 0 means these
 
 
-def make_second(model: LCR, loss: LossSettings, second: SecondSettings, first: Stage) -> Stage:
+def make_second(model: LCR, loss: LossSettings, second: Second, first: Stage) -> Stage:
     """The stage after `first`, or in its place where a finished run is the start.
 
     All kinds have the same batches, negatives, updates and learning rate.

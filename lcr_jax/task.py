@@ -16,10 +16,11 @@ import numpy as np
 from common.data.dataset import Dataset
 from common.data.negatives import log_draw_shares
 from common.data.view import View, candidate_items
+from common.settings.reading import take_fields
 from common.training.task import Optimizer, Stage, Stopping, Task
 from lcr_jax.model import LCR, Encoded
 from lcr_jax.second import make_second
-from lcr_jax.settings import LossSettings, ModelSettings, SecondSettings
+from lcr_jax.settings import LossSettings, ModelSettings, Second, Train
 from lcr_jax.supervised import supervised_loss
 
 ITEM_BLOCK = 256  # items that the MLP scorer sees at once: [B, 256, 200] floats stay in cache reach
@@ -29,34 +30,29 @@ def make_task(
     model: ModelSettings,
     loss: LossSettings,
     view: View,
-    batch_size: int,
-    epochs: int,
-    optimizer: Optimizer,
-    stopping: Stopping,
+    train: Train,
     dataset: Dataset,
-    second: SecondSettings | None = None,
-    start: str = "",
+    second: Second | None = None,
 ) -> Task:
     """The task of one configuration on one dataset.
 
-    second: of the stage after the supervised one; None = there is none
-    start: workdir of a finished supervised run; the second stage begins with its parameters, and is
-        the only one
+    second: of the stage after the supervised one; None = there is none. Where it starts from the
+        workdir of a finished run, it is the only one
     """
     module = LCR(model)
     first = Stage(
         name="supervised",
         loss=partial(supervised_loss, module, loss),
         view=view,
-        batch_size=batch_size,
-        epochs=epochs,
-        optimizer=optimizer,
-        stopping=stopping,
+        batch_size=train.batch_size,
+        epochs=train.epochs,
+        optimizer=take_fields(Optimizer, train),
+        stopping=take_fields(Stopping, train),
     )
     stages: tuple[Stage, ...] = (first,)
     if second is not None:
         stages = (make_second(module, loss, second, first),)
-        stages = stages if start else (first, *stages)
+        stages = stages if second.start else (first, *stages)
     return Task(
         name="lcr",
         tasks=("rec",),
@@ -66,7 +62,7 @@ def make_task(
         score=partial(_score, module),
         score_catalogue=partial(_score_catalogue, module),
         explain=partial(_explain, module),
-        start=start,
+        start=second.start if second else "",
     )
 
 

@@ -27,6 +27,7 @@ def apply_ablations(
         if name not in known:
             near = difflib.get_close_matches(name, known, 1)
             hint = f"did you mean {near[0]}?" if near else f"use one of {', '.join(known)}"
+            hint = hint if known else f"{config.method} has none; leave it out"
             raise InputError(f"--config, argument {name}: no such ablation; {hint}")
         for key, value in known[name].items():
             if changes.get(key, value) != value:

@@ -91,7 +91,7 @@ def run_stage(
     }
     compiled: set[int] = set()
     borders = (eval_every, settings.checkpoint_every_steps, settings.probe_every_steps)
-    ask_every = -(-settings.log_every // many) * many
+    ask_every = -(-settings.log_every_steps // many) * many
     probe = make_probe(stage, run.mesh) if settings.probe_every_steps else None
     key = place_key(run.seed, f"stage/{stage.name}", run.mesh)
     rate_scale = put_full(run.mesh, np.float32(progress.rate_scale))
@@ -101,7 +101,7 @@ def run_stage(
 
     with ProgressBar(stage.name, total, progress.step, settings.show_progress) as bar:
         late = LateMetrics(
-            stage, progress.stage_start, total, settings.log_every, run.logbook, bar, watch
+            stage, progress.stage_start, total, settings.log_every_steps, run.logbook, bar, watch
         )
         while True:
             run.checkpoints.check()

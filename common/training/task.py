@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 import jax
 
 from common.data.view import View
+from common.settings.groups import OptimizerSettings, PlateauSettings, StoppingSettings
 from common.training.cost import Cost
 
 Params = Any  # a pytree of float32 arrays
@@ -24,36 +25,26 @@ Metrics = dict[str, jax.Array]  # name -> float32 scalar
 
 
 @dataclass(frozen=True)
-class Optimizer:
-    """AdamW with warm-up, a schedule and clipping by global norm."""
+class Optimizer(OptimizerSettings):
+    """AdamW with warm-up, a schedule and clipping by global norm: settings, and a method's own."""
 
-    learning_rate: float = 1e-3
-    schedule: str = "constant"  # or "cosine": to `final_fraction` at the stage's last step
-    warmup_steps: int = 0
-    final_fraction: float = 0.0
-    weight_decay: float = 0.0  # decoupled (AdamW); applied to arrays of two or more axes
+    final_fraction: float = 0.0  # of the rate, at the last step of schedule "cosine"
     # decayed(path) -> bool, for arrays of two or more axes; None = all of them
     decayed: Callable[[str], bool] | None = None
     # rate_share(path) -> share of the learning rate that a parameter gets; None = all of it
     rate_share: Callable[[str], float] | None = None
-    clip_norm: float = 0.0  # 0 = no clipping
     b1: float = 0.9
     b2: float = 0.999
     eps: float = 1e-8
 
 
 @dataclass(frozen=True)
-class Stopping:
+class Stopping(StoppingSettings, PlateauSettings):
     """When a stage lowers its learning rate and when it ends, by a validation metric.
 
-    An evaluation counts as a gain when the metric exceeds the best so far.
+    An evaluation counts as a gain when the metric, a key of what `validate` returns, exceeds the
+    best so far.
     """
-
-    metric: str = "rec/uniform99/NDCG@5"  # a key of what `validate` returns; higher is better
-    patience: int = 5  # evaluations without a gain before the stage ends; 0 = never
-    plateau_patience: int = 0  # evaluations without a gain before the rate drops; 0 = never
-    plateau_factor: float = 0.1
-    plateau_floor: float = 1e-6  # of the learning rate itself
 
 
 class Stage(NamedTuple):

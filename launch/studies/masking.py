@@ -81,7 +81,7 @@ def choose_slots(
 def _measure_run(request: Request, run: RunFolder) -> Measured | None:
     trained = load_run(request, run)
     task, params, constants = trained
-    if task.explain is None or run.config.get("reasoner", {}).get("steps", 1) == 0:
+    if task.explain is None or getattr(getattr(run.config, "reasoner", None), "steps", 1) == 0:
         print(f"{run.name}: no evidence weights to go by; left out", file=sys.stderr)
         return None
     rank = make_ranker(request, run, trained)

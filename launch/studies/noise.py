@@ -9,13 +9,12 @@ Shapes: [n] test rows
 
 from __future__ import annotations
 
-import dataclasses
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from ml_collections import ConfigDict
 
 from common.data.batches import evaluation_source
 from common.data.edits import inject_searches, is_injected, pool_searches
@@ -60,22 +59,23 @@ def measure(request: Request) -> dict[str, Any]:
     return {"shares": list(SHARES), "first": first, "methods": methods, "against": against}
 
 
-def widen(config: ConfigDict) -> ConfigDict:
-    """The configuration of the same model with room for twice the searches."""
-    wide = ConfigDict(config.to_dict())
-    if "search_length" in wide.data:
-        if not wide.model.get("places", 1):
-            wide.model.places = wide.data.rec_length + wide.data.search_length
-        wide.data.search_length *= 2
-    return wide
+def widen(settings: Any) -> Any:
+    """The settings of the same model with room for twice the searches."""
+    data = settings.data
+    if not hasattr(data, "search_length"):
+        return settings
+    if not getattr(settings.model, "places", 1):
+        places = data.rec_length + data.search_length
+        settings = replace(settings, model=replace(settings.model, places=places))
+    return replace(settings, data=replace(data, search_length=2 * data.search_length))
 
 
 def _check_views(request: Request) -> None:
     """Methods that read searches must read the same ones: the injected depend on the window."""
-    readers = [run for run in request.runs if "search_length" in run.config.data]
+    readers = [run for run in request.runs if hasattr(run.config.data, "search_length")]
     for run in readers[1:]:
         for key in ("rec_length", "search_length", "clicks"):
-            ours, theirs = readers[0].config.data[key], run.config.data[key]
+            ours, theirs = (getattr(r.config.data, key) for r in (readers[0], run))
             if ours != theirs:
                 raise InputError(
                     f"--runs: config.data.{key} is {ours} in {readers[0].name} and {theirs} in "
@@ -88,7 +88,7 @@ def _open_wide(request: Request, run: RunFolder) -> Trained:
     view = build_task(run.config, request.dataset).view
     task = build_task(widen(run.config), request.dataset)
     trained = load_run(request, run, task)
-    return trained._replace(task=task._replace(view=dataclasses.replace(view, negatives=0)))
+    return trained._replace(task=task._replace(view=replace(view, negatives=0)))
 
 
 def _measure_run(request: Request, run: RunFolder) -> Measured:

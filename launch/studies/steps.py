@@ -8,7 +8,6 @@ Shapes: [n] test rows
 
 from __future__ import annotations
 
-import importlib
 from pathlib import Path
 from typing import Any
 
@@ -19,9 +18,9 @@ from common.ranking.evidence import FIGURES
 from common.ranking.intervals import compare_columns
 from common.ranking.metrics import metrics_from_ranks
 from common.ranking.ranks import RankTable
+from common.runs.methods import find_method
 from launch.compare import read_ranked
 from launch.evidence import weigh_evidence
-from launch.methods import METHODS
 from launch.pictures import COLORS, open_figure, plain
 from launch.run_folder import RunFolder
 from launch.studies.measures import (
@@ -100,7 +99,7 @@ def _measure_readout(request: Request, name: str, steps: int, has_evidence: bool
     for k in range(steps + 1):
 
         def read(run: RunFolder, k: int = k) -> Measured:
-            build = importlib.import_module(METHODS[run.config.method]).build
+            build = find_method(run.config.method).build
             task = build(run.config, request.dataset, read_step=k)
             trained = load_run(request, run, task)
             if has_evidence:

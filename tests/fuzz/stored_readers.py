@@ -13,6 +13,7 @@ import numpy as np
 import pyarrow.parquet as pq
 from outcomes import Content, Reader
 
+from baselines_jax.settings import ItemKnn
 from common.data.audit import audit_dataset
 from common.data.folder import PrepareSettings, load_dataset, write_dataset
 from common.data.loading import read_manifest
@@ -21,9 +22,9 @@ from common.data.texts import read_query_texts, read_title_tokens, read_titles, 
 from common.ranking.metrics import METRICS
 from common.ranking.ranks import RankTable, read_ranks, write_ranks
 from common.ranking.results import read_results, write_results
+from common.runs.methods import find_method
+from common.settings.reading import as_values, flatten
 from common.training.logbook import cut_lines
-from launch.config import MACHINE
-from launch.config_keys import base_values
 from launch.studies.record import read_record
 from launch.trained import open_folder
 
@@ -121,7 +122,7 @@ def _read_plain_ranks(folder: Path) -> Any:
 
 def _write_config(folder: Path) -> None:
     config: dict[str, Any] = {}
-    for key, value in base_values("item_knn").items():
+    for key, value in flatten(as_values(ItemKnn())).items():
         *groups, name = key.split(".")
         place = config
         for group in groups:
@@ -134,14 +135,14 @@ def _write_config(folder: Path) -> None:
 
 def _read_config(folder: Path) -> Content:
     run = open_folder("run", folder)
-    return Content({"config": run.config.to_dict(), "dataset": run.data})
+    return Content({"config": as_values(run.config), "dataset": run.data})
 
 
 def _read_plain_config(folder: Path) -> Any:
     """Keys that a run did not know yet have the defaults of today."""
     tree = json.loads((folder / "config.json").read_bytes().decode())
-    tree["config"] = MACHINE | tree["config"]
-    for key, value in base_values(tree["config"]["method"]).items():
+    known = find_method(tree["config"]["method"]).settings
+    for key, value in flatten(as_values(known)).items():
         *groups, name = key.split(".")
         place = tree["config"]
         for group in groups:

@@ -9,9 +9,11 @@ from common.data.folder import PrepareSettings, write_dataset
 from common.data.loading import load_dataset
 from common.data.readers.synthetic import generate
 from common.errors import InputError
+from common.settings.reading import read_settings
 from gensr_jax import build, from_config
 from gensr_jax.configs import base, beauty, demo, flan_t5_base, tiny
 from gensr_jax.configs.ablations import ABLATIONS
+from gensr_jax.settings import Settings
 from gensr_jax.tokens import choose_vocabulary
 
 
@@ -42,7 +44,7 @@ def test_every_config_takes_every_ablation(file):
     for name in ("", *ABLATIONS):
         config = file.get_config(name)
         assert set(config.to_dict()) == keys
-        from_config.check_config(config)
+        from_config.check_settings(read_settings(Settings(), config))
 
 
 @pytest.mark.parametrize("name", ["", "published", "no_task_prompt", "no_cf", "no_semantic"])
@@ -90,11 +92,11 @@ def test_an_own_table_takes_the_place_of_lightgcn(dataset, tmp_path):
 @pytest.mark.parametrize(
     ("key", "value", "message"),
     [
-        ("loss.task", "hinge", "config.loss.task: 'hinge' is unknown; use bce_z or group"),
+        ("loss.task", "hinge", "config.loss.task = 'hinge': give one of bce_z, group"),
         ("loss.task", "vocab_ce", "config.loss.task = vocab_ce: needs config.model.head=full"),
         ("model.heads", 3, "config.model.heads = 3: does not divide config.cf.width, 16"),
         ("eval.evidence", True, "config.eval.evidence: GenSR gives searches no weights"),
-        ("train.negatives", 0, "config.train.negatives = 0: must be at least 1"),
+        ("train.negatives", 0, "config.train.negatives = 0: give a whole number of at least 1"),
         ("text.tokens", "bpe", "config.text.tokens: is 'bpe'; give auto"),
         ("text.search", "{hist_cf}", "config.text.search: lacks {query}"),
     ],
@@ -110,7 +112,7 @@ def test_bad_settings_name_their_key(dataset, key, value, message):
 def test_both_views_off_is_refused():
     config = tiny.get_config("no_cf+no_semantic")
     with pytest.raises(InputError, match="both views are off"):
-        from_config.check_config(config)
+        from_config.check_settings(read_settings(Settings(), config))
 
 
 @pytest.mark.parametrize("arg", ["published", "fault_schedule"])

@@ -20,7 +20,8 @@ from common.training.settings import TrainSettings
 from common.training.task import Task, judge_as
 from gensr_jax.graph import build_graph
 from gensr_jax.lightgcn import init_lightgcn
-from gensr_jax.pretrain import PretrainSettings, is_collaborative, make_pretrain_stage
+from gensr_jax.pretrain import is_collaborative, make_pretrain_stage
+from gensr_jax.settings import PretrainSettings
 from launch.validation import open_validators
 
 USERS, EACH = 64, 7  # users, and items that each of them takes

@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 
 from common.errors import InputError
-from gensr_jax.configs.templates import REC
 from gensr_jax.prompt import (
     Query,
     Slot,
@@ -17,6 +16,7 @@ from gensr_jax.prompt import (
     measure_rec,
     parse_template,
 )
+from gensr_jax.templates import REC
 from gensr_jax.tokens import join_lists, number_words
 
 pytest.importorskip("tokenizers")

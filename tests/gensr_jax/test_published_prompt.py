@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 
 from common.errors import InputError
-from gensr_jax.configs.templates import REC, SEARCH
 from gensr_jax.prompt import describe_prompt
 from gensr_jax.published_prompt import Segments, build_published_prompts, mark_template
+from gensr_jax.templates import REC, SEARCH
 from gensr_jax.tokens import number_words
 
 pytest.importorskip("tokenizers")

@@ -11,9 +11,9 @@ import pytest
 
 from common.data.view import View
 from common.training.optimizers import make_updater
-from common.training.task import Optimizer, Stage, Stopping
-from gensr_jax.settings import LossSettings
-from gensr_jax.task import Collaborative, Texts, TuneSettings, make_task
+from common.training.task import Stage
+from gensr_jax.settings import LossSettings, Train
+from gensr_jax.task import Collaborative, Texts, make_task
 
 STEPS = 50
 # Names of leaves that decay: what multiplies. Tables of vectors, gains, norms and biases do not.
@@ -24,8 +24,14 @@ DECAYED = {
 
 
 def open_stage(drawn, decays_tables: bool = False) -> Stage:
-    optimizer = Optimizer(
-        learning_rate=1e-3, schedule="cosine", warmup_steps=5, weight_decay=0.5, clip_norm=0.0
+    train = Train(
+        batch_size=4,
+        epochs=1,
+        schedule="cosine",
+        warmup_steps=5,
+        weight_decay=0.5,
+        word_rate_share=3.0,
+        decay_tables=decays_tables,
     )
     case = drawn()
     texts = Texts(
@@ -35,9 +41,7 @@ def open_stage(drawn, decays_tables: bool = False) -> Stage:
     task = make_task(
         case.module.settings,
         LossSettings(),
-        TuneSettings(
-            4, 1, optimizer, 0.1, Stopping(), word_rate_share=3.0, decays_tables=decays_tables
-        ),
+        train,
         View(task="rec", rec_length=4, search_length=4, clicks=1, negatives=2),
         texts,
         Collaborative(given=np.asarray(case.constants["cf_table"])),

@@ -23,7 +23,7 @@ from common.training.optimizers import map_named, name_leaves
 from common.training.sharding import find_shardings, find_spec, pad_task
 from common.training.step import init_params, place_key, prepare_constants
 from common.training.task import Task
-from launch.config import load_config
+from launch.config_file import load_config_file
 from launch.methods import build_task, take_batch
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -38,7 +38,7 @@ QUICK: dict[str, Any] = {"xla_backend_optimization_level": 0}
 
 def start(method: str, dataset: Dataset, timeline: Timeline) -> tuple[Task, Any, Any]:
     """The task of a tiny config, and its first parameters and constants, on the host."""
-    config = load_config(str(ROOT / f"{method}_jax/configs/tiny.py"))
+    config = load_config_file(str(ROOT / f"{method}_jax/configs/tiny.py"))
     config.update_from_flattened_dict(CHANGES[method])
     config.train.batch_size = 16
     task, mesh = build_task(config, dataset), read_mesh("data:1")

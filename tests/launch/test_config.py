@@ -3,71 +3,51 @@
 from __future__ import annotations
 
 import pytest
-from ml_collections import ConfigDict
 
+from common.configs.making import make_config
 from common.errors import InputError
 from launch.config import override, split_config, take_config
+from lcr_jax.settings import Settings
 
-FILE = """
-from ml_collections import ConfigDict
-
-def get_config(arg=""):
-    config = ConfigDict()
-    config.seed = 0
-    config.name = arg
-    config.train = ConfigDict()
-    config.train.learning_rate = 0.1
-    config.train.history_length = 20
-    config.train.early = True
-    config.train.sizes = (1, 2)
-    return config
-"""
+TINY = "--config=lcr_jax/configs/tiny.py"
 
 
-@pytest.fixture
-def file(tmp_path):
-    path = tmp_path / "config.py"
-    path.write_text(FILE)
-    return path
-
-
-def test_overrides_keep_the_type_of_the_default(file):
+def test_overrides_take_the_kind_of_their_key():
     config, rest = take_config(
         [
-            f"--config={file}:small",
+            f"{TINY}:no_gate",
             "--config.train.learning_rate=1",
-            "--config.train.early=false",
-            "--config.train.sizes=(3,4,5)",
+            "--config.model.user=TRUE",
+            "--config.second.start=runs/a=b",
             "--config.seed",
             "7",
             "--workdir=x",
         ]
     )
     assert rest == ["--workdir=x"]
-    assert config.name == "small"
-    assert config.train.to_dict() == {
-        "learning_rate": 1.0,
-        "history_length": 20,
-        "early": False,
-        "sizes": (3, 4, 5),
-    }
+    assert not config.reasoner.gate
+    assert (config.model.user, config.second.start, config.seed) == (True, "runs/a=b", 7)
+    assert config.train.learning_rate == 1.0
     assert isinstance(config.train.learning_rate, float)
-    assert config.seed == 7
 
 
 @pytest.mark.parametrize(
     ("key", "value", "message"),
     [
-        ("train.histroy_length", "3", "did you mean config.train.history_length"),
+        ("train.batchsize", "3", "did you mean config.train.batch_size"),
         ("learning_rate", "3", "did you mean config.train.learning_rate"),
-        ("zzz", "3", "no such key; see the config file"),
-        ("train.learning_rate", "fast", "config.train.learning_rate=fast: not a float"),
-        ("train.early", "maybe", "config.train.early=maybe: not a bool"),
-        ("train", "3", "config.train: no such key"),
+        ("zzz", "3", "no such key; --help_config lists the keys"),
+        ("train.learning_rate", "fast", "learning_rate = 'fast': give a number above 0"),
+        ("train.learning_rate", "nan", "learning_rate = nan: give a number above 0"),
+        ("model.user", "maybe", "config.model.user = 'maybe': give true or false"),
+        ("model.dropout", "1.5", "model.dropout = 1.5: give a number of at least 0 and below"),
+        ("model.encoder", "both", "= 'both': give one of merged, grounded, dual"),
+        ("model.heads", "2.5", "config.model.heads = '2.5': give a whole number of at least 1"),
+        ("train", "3", "config.train: is a group"),
     ],
-)
-def test_a_bad_override_is_named(file, key, value, message):
-    config, _ = take_config([f"--config={file}"])
+)  # fmt: skip
+def test_a_bad_override_is_named(key, value, message):
+    config, _ = take_config([TINY])
     with pytest.raises(InputError, match=message) as error:
         override(config, key, value)
     assert "\n" not in str(error.value)
@@ -92,9 +72,9 @@ def test_a_file_without_get_config_is_named(tmp_path):
 
 
 def test_a_configuration_may_take_the_place_of_the_file():
-    words = split_config(["--config.train.rate=0.5", "--workdir=x", "--config.sizes=3,4"])
+    words = split_config(["--config.train.learning_rate=0.5", "--workdir=x", "--config.seed=3"])
     assert (words.file, words.rest) == (None, ["--workdir=x"])
-    saved = ConfigDict({"sizes": [1, 2], "train": {"rate": 1.0}})
-    assert words.make(saved).to_dict() == {"sizes": [3, 4], "train": {"rate": 0.5}}
+    made = words.make(make_config(Settings()))
+    assert (made.seed, made.train.learning_rate, made.train.epochs) == (3, 0.5, 100)
     with pytest.raises(InputError, match="--config: missing"):
         words.make()

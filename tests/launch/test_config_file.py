@@ -9,9 +9,9 @@ import pytest
 from setuptools import find_packages
 
 from common.errors import InputError
-from launch.config import load_config, take_config
-from launch.config_file import split_argument
-from launch.config_keys import BASES, base_values, check_keys
+from common.runs.methods import PLACES, settle
+from launch.config import take_config
+from launch.config_file import load_config_file, split_argument
 
 ROOT = Path(__file__).resolve().parents[2]
 HEAD = "from ml_collections import ConfigDict\n"
@@ -49,10 +49,12 @@ def test_a_packages_own_config_is_found_from_any_folder(tmp_path, monkeypatch):
     mine = tmp_path / "lcr_jax/configs"
     mine.mkdir(parents=True)
     (mine / "demo.py").write_text(f"{HEAD}get_config = lambda arg: ConfigDict({{'mine': arg}})")
-    assert load_config("lcr_jax/configs/demo.py:x").mine == "x"  # a file that is there goes first
+    assert (
+        load_config_file("lcr_jax/configs/demo.py:x").mine == "x"
+    )  # a file that is there goes first
     for text in ("lcr_jax/../launch/main.py", "launch/main.py", "json/decoder.py"):
         with pytest.raises(InputError, match="no such file"):
-            load_config(text)
+            load_config_file(text)
 
 
 def test_all_configs_are_in_the_wheel():
@@ -62,7 +64,11 @@ def test_all_configs_are_in_the_wheel():
     packed = {name.replace(".", "/") for name in find_packages(str(ROOT), include=include)}
     with_code = {
         path.parent.relative_to(ROOT).as_posix()
-        for room in (*{module.split(".")[0] for module in BASES.values()}, "common", "launch")
+        for room in (
+            *{place.split("_jax")[0] + "_jax" for place in PLACES.values()},
+            "common",
+            "launch",
+        )
         for path in (ROOT / room).rglob("*.py")
     }
     assert with_code - packed == set()
@@ -88,7 +94,7 @@ def test_a_config_file_that_fails_is_one_line(text, arg, message, tmp_path):
     file = tmp_path / "mine.py"
     file.write_text(f"{HEAD}{text}\n")
     with pytest.raises(InputError, match=message) as error:
-        load_config(f"{file}:{arg}" if arg else str(file))
+        load_config_file(f"{file}:{arg}" if arg else str(file))
     assert "\n" not in str(error.value)
     assert str(file) in str(error.value)
 
@@ -97,63 +103,19 @@ def test_bytes_that_are_no_python_are_one_line(tmp_path):
     file = tmp_path / "mine.py"
     file.write_bytes(b"\xff\xfe\x00")
     with pytest.raises(InputError, match="raises SyntaxError"):
-        load_config(str(file))
+        load_config_file(str(file))
     with pytest.raises(InputError, match="is a folder"):
-        load_config(str(tmp_path))
+        load_config_file(str(tmp_path))
 
 
 @pytest.mark.parametrize("head", ["", "arg", "arg=''", "*args", "arg, more=1"])
 def test_get_config_may_do_without_an_argument(head, tmp_path):
     file = tmp_path / "mine.py"
     file.write_text(f"{HEAD}def get_config({head}): return ConfigDict({{'seed': 3}})\n")
-    assert load_config(str(file)).seed == 3
-
-
-@pytest.mark.parametrize("method", BASES)
-def test_every_key_that_is_missing_or_of_another_kind_is_named(method):
-    whole = base_values(method) | {"method": method}
-    for key, value in whole.items():
-        if key == "method":
-            continue
-        config = make_config(whole)
-        group, _, name = key.rpartition(".")
-        place = config[group] if group else config
-        del place[name]
-        with pytest.raises(InputError, match=f"^config.{key}: missing; add it"):
-            check_keys(config)
-        place[name] = {} if isinstance(value, str) else "text"
-        with pytest.raises(InputError, match=rf"^config.{key}: (is the text 'text'|missing)"):
-            check_keys(config)
-    check_keys(make_config(whole))
-
-
-def make_config(values):
-    from ml_collections import ConfigDict
-
-    from launch.config import MACHINE
-
-    config = ConfigDict()
-    for key, value in {**values, **MACHINE}.items():
-        *groups, name = key.split(".")
-        place = config
-        for group in groups:
-            if group not in place:
-                place[group] = ConfigDict()
-            place = place[group]
-        place[name] = value
-    return config
-
-
-@pytest.mark.parametrize("seed", [-1, 2**63, 10**30, 1.0, True])
-def test_a_seed_that_cannot_be_is_named(seed):
-    config = make_config(base_values("lcr"))
-    del config["seed"]
-    config.seed = seed
-    with pytest.raises(InputError, match=r"^config\.seed"):
-        check_keys(config)
+    assert load_config_file(str(file)).seed == 3
 
 
 @pytest.mark.parametrize("path", sorted(ROOT.glob("*_jax/configs/*.py")), ids=lambda p: p.stem)
 def test_our_own_configs_have_all_keys(path):
     if "def get_config" in path.read_text():
-        check_keys(load_config(str(path)))
+        settle(load_config_file(str(path)))

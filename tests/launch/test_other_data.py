@@ -14,7 +14,7 @@ from common.ranking.results import read_results
 from launch import compare, prepare
 from launch import main as train_command
 from launch.command import run_command
-from launch.config import load_config
+from launch.config_file import load_config_file
 from launch.methods import build_task
 from launch.validation import name_judging_lists
 
@@ -156,7 +156,7 @@ def test_other_lists_are_free_to_judge_by_and_told(knn, knn_copy, call, other, t
 
 def test_lists_bind_a_training_that_is_judged_by_them(finished, run, dataset, tmp_path):
     """The config says which; those of no metric, and those of test rows, may be others."""
-    config = load_config(TINY)
+    config = load_config_file(TINY)
     assert name_judging_lists(build_task(config, dataset), "s") == []  # by the full catalogue
     config.train.metric = "mean/uniform19/NDCG@5"
     assert name_judging_lists(build_task(config, dataset), "s") == ["list.s.uniform19.rec.valid"]

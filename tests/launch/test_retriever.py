@@ -8,7 +8,6 @@ from pathlib import Path
 import jax
 import numpy as np
 import pytest
-from ml_collections import ConfigDict
 
 from common.data.fingerprint import describe_data
 from common.data.folder import load_dataset
@@ -16,11 +15,13 @@ from common.data.timeline import build_timeline
 from common.data.view import View
 from common.ranking.ranks import read_ranks
 from common.ranking.results import read_results
+from common.runs.methods import settle
 from common.training.mesh import make_mesh
 from common.training.task import Retriever, Task
+from gensr_jax.settings import Eval, Settings
 from launch import main as train_command
 from launch.command import run_command
-from launch.config import load_config
+from launch.config_file import load_config_file
 from launch.retriever import attach_retriever
 from launch.run_folder import claim_workdir
 
@@ -80,11 +81,11 @@ def test_a_method_without_training_brings_its_own_view(tiny, tmp_path):
     """Item kNN; that all rows are ranked whatever its min_history is a test of the evaluator."""
     dataset = load_dataset(tiny)
     timeline = build_timeline(dataset.rec, dataset.search, dataset.n_users, dataset.history_order)
-    knn = load_config(KNN)
+    knn = load_config_file(KNN)
     knn.data.path, knn.data.min_history = str(tiny), 8
-    claim_workdir(tmp_path, knn, describe_data(dataset))
+    claim_workdir(tmp_path, settle(knn), describe_data(dataset))
     (tmp_path / "results.json").write_text("{}")
-    config = ConfigDict({"retriever": str(tmp_path), "eval": {"retrieve": 15}})
+    config = Settings(retriever=str(tmp_path), eval=Eval(retrieve=15))
     first = Retriever("first", lambda *_: None, 20)
     task = Task(
         name="slow", tasks=("rec", "search"), view=View(), init=lambda *_: ({}, {}), stages=(),

@@ -3,22 +3,28 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import pytest
-from ml_collections import ConfigDict
 
 from common.errors import InputError
-from launch.config import describe_evaluation
+from common.settings.reading import as_values
+from common.settings.roles import describe_evaluation
+from gensr_jax.settings import Settings
 from launch.run_folder import check_workdir, claim_workdir, open_folder, was_judged
 
 LISTS = ["list.joint.uniform9.rec.valid"]
 
 
-def make_config(rate=0.1, path="a", batch_size=8):
-    return ConfigDict(
-        {"seed": 0, "data": {"path": path}, "train": {"learning_rate": rate, "sizes": (1, 2)},
-         "eval": {"batch_size": batch_size, "score_rows": 0}, "retriever": ""}
-    )  # fmt: skip
+def make_config(rate=0.1, path="a", batch_size=8, **changes):
+    base = Settings()
+    return replace(
+        base,
+        data=replace(base.data, path=path),
+        train=replace(base.train, learning_rate=rate),
+        eval=replace(base.eval, batch_size=batch_size, retrieve=0),
+        **changes,
+    )
 
 
 def make_data(**changes):
@@ -48,10 +54,12 @@ def test_a_workdir_takes_the_same_run_again(tmp_path):
 
 def test_a_run_from_before_a_key_of_the_machine_goes_on(tmp_path):
     claim_workdir(tmp_path, make_config(), make_data())
-    newer = make_config()
-    newer.accumulate = 1
-    assert check_workdir(tmp_path, newer, make_data())
-    newer.accumulate = 2
+    path = tmp_path / "config.json"
+    saved = json.loads(path.read_text())
+    del saved["config"]["accumulate"]
+    path.write_text(json.dumps(saved))
+    assert check_workdir(tmp_path, make_config(), make_data())
+    newer = make_config(accumulate=2)
     assert "config.accumulate is 1 there and 2 here; use another" in refuse(tmp_path, newer)
 
 
@@ -97,14 +105,15 @@ def test_lists_bind_a_training_that_is_judged_by_them(tmp_path):
 
 def test_evaluation_keys_are_free_where_nothing_is_trained(tmp_path):
     claim_workdir(tmp_path, make_config(), make_data())
-    other = make_config(batch_size=16)
-    other.retriever = "runs/lcr"
+    other = make_config(batch_size=16, retriever="runs/lcr")
     assert check_workdir(tmp_path, other, make_data(), evaluates=True)
     line = refuse(tmp_path, other)
     assert "config.eval.batch_size is 8 there and 16 here; config.retriever is " in line
-    other.train.learning_rate = 1.0
-    assert "config.train.learning_rate" in refuse(tmp_path, other, evaluates=True)
-    assert describe_evaluation(other) == {"eval.batch_size": 16, "retriever": "runs/lcr"}
+    assert "config.train.learning_rate" in refuse(tmp_path, make_config(rate=1.0), evaluates=True)
+    assert describe_evaluation(other) == {
+        "eval.batch_size": 16, "eval.filter_seen": "auto", "eval.evidence": False,
+        "eval.retrieve": 0, "retriever": "runs/lcr",
+    }  # fmt: skip
 
 
 def test_results_of_other_lists_or_settings_are_not_those_of_the_run(tmp_path):
@@ -120,7 +129,7 @@ def test_results_of_other_lists_or_settings_are_not_those_of_the_run(tmp_path):
 
 
 def test_a_run_of_an_older_version_is_refused(tmp_path):
-    saved = {"config": make_config().to_dict(), "dataset_sha256": "a" * 64}
+    saved = {"config": as_values(make_config()), "dataset_sha256": "a" * 64}
     (tmp_path / "config.json").write_text(json.dumps(saved))
     message = (
         "config.json: made by an older version, which did not store its split, .*; train again"

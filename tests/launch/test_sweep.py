@@ -14,9 +14,11 @@ from common.data.folder import PrepareSettings, write_dataset
 from common.data.loading import read_manifest
 from common.data.readers.synthetic import generate
 from common.errors import InputError
+from common.runs.methods import settle
+from common.settings.roles import describe_evaluation
 from launch import sweep
 from launch.command import run_command
-from launch.config import describe_evaluation, take_config
+from launch.config import take_config
 from launch.run_folder import claim_workdir
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -85,7 +87,8 @@ def call(tiny, tmp_path, capsys, monkeypatch):
             commands.append(command)
             workdir = Path(command[-1].partition("=")[2])
             code = codes.pop(0) if codes else 0
-            config, _ = take_config([w for w in command if w.startswith("--config")])
+            words = [w for w in command if w.startswith("--config")]
+            config = settle(take_config(words)[0])
             data = describe_folder(read_manifest(Path(config.data.path)), config.data.split)
             claim_workdir(workdir, config, data)
             if not code:

@@ -1,12 +1,12 @@
 """Each stage is judged by its own scores, and by the protocols of its own metrics."""
 
 import dataclasses
+from dataclasses import replace
 from pathlib import Path
 
 import jax
 import jax.numpy as jnp
 import pytest
-from ml_collections import ConfigDict
 
 from common.data.folder import load_dataset
 from common.data.timeline import build_timeline
@@ -15,13 +15,14 @@ from common.errors import InputError
 from common.ranking.results import read_results
 from common.training.mesh import make_mesh
 from common.training.task import Stage, Stopping, Task
+from gensr_jax.settings import CfSettings, Eval, Settings, Train
 from launch import audit, prepare
 from launch import main as train_command
 from launch.command import run_command
 from launch.validation import open_validators, settle_metrics
 
 ROOT = Path(__file__).resolve().parents[2]
-CONFIG = ConfigDict({"eval": {"batch_size": 256, "filter_seen": "history"}})
+CONFIG = Settings(eval=Eval(batch_size=256, filter_seen="history"))
 
 
 def by_id(sign):
@@ -91,7 +92,7 @@ def without_lists(dataset):
 
 def test_without_lists_a_stage_is_judged_by_the_full_ranking(data, capsys):
     dataset, timeline, mesh = data
-    config = ConfigDict({**CONFIG, "train": {"metric": "mean/uniform99/MRR"}})
+    config = replace(CONFIG, train=Train(metric="mean/uniform99/MRR"))
     stages = [make_stage("a", "mean/uniform99/MRR"), make_stage("b", "rec/full/HR@5")]
     task = make_task(*stages)._replace(score_catalogue=all_by_id(1.0))
     settled = settle_metrics(config, task, without_lists(dataset))
@@ -110,9 +111,7 @@ def test_without_lists_a_stage_is_judged_by_the_full_ranking(data, capsys):
 
 def test_a_list_that_is_not_there_is_named_with_its_key_and_those_there_are(data):
     dataset = data[0]
-    config = ConfigDict(
-        {"cf": {"metric": "rec/uniform99/MRR"}, "train": {"metric": "rec/full/MRR"}}
-    )
+    config = Settings(cf=CfSettings(metric="rec/uniform99/MRR"), train=Train(metric="rec/full/MRR"))
     task = make_task(make_stage("a", "rec/uniform99/MRR"))
     message = (
         r"^config\.cf\.metric: 'rec/uniform99/MRR' needs the candidate lists uniform99, .* has "

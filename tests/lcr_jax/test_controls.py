@@ -18,11 +18,11 @@ from lcr_jax.configs import base
 from lcr_jax.controls import approx_ndcg, group_softmax
 from lcr_jax.rewards import REWARDS
 from lcr_jax.second import LOSSES, make_second
-from lcr_jax.settings import LossSettings, SecondSettings
+from lcr_jax.settings import LossSettings, Second
 from lcr_jax.supervised import supervised_loss
 
 LOSS = LossSettings(alignment_weight=0.0)
-SECOND = SecondSettings(rollouts=3, negatives=12, in_batch=3, anchor_negatives=3)
+SECOND = Second(rollouts=3, negatives=12, in_batch=3, anchor_negatives=3)
 REC, SEARCHES = [3, 0, 5, 0], [2, 4, 0, 0]
 CONTROLS = ("more", "likelihood", "ranking", "noise")
 

@@ -16,10 +16,10 @@ from common.training.task import Stage
 from lcr_jax.reinforce import reinforce_loss
 from lcr_jax.rewards import REWARDS
 from lcr_jax.second import make_second
-from lcr_jax.settings import LossSettings, SecondSettings
+from lcr_jax.settings import LossSettings, Second
 
 LOSS = LossSettings(alignment_negatives=8)
-SECOND = SecondSettings(rollouts=4, negatives=12, in_batch=3, anchor_negatives=3)
+SECOND = Second(rollouts=4, negatives=12, in_batch=3, anchor_negatives=3)
 REC, SEARCHES = [3, 0, 5, 0], [2, 4, 0, 0]  # both, no rec event, no search, neither
 
 

@@ -91,7 +91,9 @@ def test_it_stops_before_the_next_save_is_due(tiny, tmp_path):
             yield source[step]
 
     stage = tiny.make_stage(epochs=100)
-    settings = replace(tiny.QUIET, eval_every_epochs=100, checkpoint_every_steps=200, log_every=50)
+    settings = replace(
+        tiny.QUIET, eval_every_epochs=100, checkpoint_every_steps=200, log_every_steps=50
+    )
     fill_disk(ROOM)
     with pytest.raises(WriteError, match="checkpoints/200: cannot be saved"):
         tiny.run(tmp_path, make_wide(tiny, stage), settings=settings, iterate=iterate)

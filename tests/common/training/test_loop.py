@@ -132,10 +132,11 @@ def test_evaluation_interval(tiny):
 
 
 @pytest.mark.parametrize(
-    ("name", "value"), [("log_every", 0), ("eval_every_epochs", 0.0), ("eval_every_steps", -1)]
+    ("name", "value"),
+    [("log_every_steps", 0), ("eval_every_epochs", 0.0), ("eval_every_steps", -1)],
 )
 def test_bad_settings_are_named(name, value):
-    with pytest.raises(InputError, match=f"^{name} = {value}: "):
+    with pytest.raises(InputError, match=rf"^config\.{name} = {value}: give a "):
         TrainSettings(**{name: value})
 
 

@@ -25,7 +25,7 @@ from common.training.task import Optimizer, Stage, Stopping, Task
 
 USERS, WIDTH, ROWS, BATCH = 16, 4, 45, 8  # 6 steps per epoch, the last batch has 3 pads
 STOPPING = Stopping(metric="fit", patience=0)
-QUIET = TrainSettings(log_every=1, show_progress=False, tensorboard=False)
+QUIET = TrainSettings(log_every_steps=1, show_progress=False, tensorboard=False)
 
 
 class TinySource:

@@ -1,0 +1,75 @@
+"""The methods by name: the one registry.
+
+A method is a value in its package. One from outside of the project has no name here; its
+configuration says where it is, as in `config.method = "my_package:METHOD"`.
+"""
+
+from __future__ import annotations
+
+import difflib
+import importlib
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from common.errors import InputError
+from common.settings.groups import RunSettings
+from common.settings.reading import read_settings
+from common.settings.roles import newer_defaults
+
+if TYPE_CHECKING:
+    from common.training.task import Task
+
+# Where each is: reading a configuration imports the package, which must not start jax.
+PLACES = {
+    "lcr": "lcr_jax:METHOD",
+    "gensr": "gensr_jax:METHOD",
+    "sasrec": "baselines_jax:SASREC",
+    "item_knn": "baselines_jax:ITEM_KNN",
+}
+
+
+class Method(NamedTuple):
+    """What a method package offers."""
+
+    settings: RunSettings  # every key with its default
+    # build(settings, dataset) -> the task. Raises InputError naming a key that cannot be.
+    build: Callable[..., Task]
+
+
+def find_method(name: Any) -> Method:
+    """The method of a `config.method`. Raises InputError where there is none."""
+    if not isinstance(name, str) or not name:
+        raise InputError(f"config.method: missing; set it in the config file to {_either()}")
+    place = PLACES.get(name, name if ":" in name else "")
+    if not place:
+        near = difflib.get_close_matches(name, PLACES, 1)
+        mend = f"did you mean {near[0]}?" if near else f"use {_either()}"
+        raise InputError(f"config.method: no method {name[:40]!r}; {mend}")
+    module, _, attribute = place.partition(":")
+    try:
+        found = getattr(importlib.import_module(module), attribute)
+    except (ImportError, AttributeError) as error:
+        raise InputError(
+            f"config.method = {name}: cannot be had ({error}); give it as module:NAME, with the "
+            "module's folder in PYTHONPATH"
+        ) from error
+    if not isinstance(found, Method):
+        raise InputError(f"config.method = {name}: is no Method, see common/runs/methods.py")
+    return found
+
+
+def settle(config: Any) -> RunSettings:
+    """The settings of a configuration, every value checked; settings are returned as they are.
+
+    config: a nested mapping or ConfigDict with the key `method`
+    Keys that stand in no group may be missing and have their defaults. Raises InputError.
+    """
+    if isinstance(config, RunSettings):
+        return config
+    tree = find_method(config.get("method")).settings
+    values = config.to_dict() if hasattr(config, "to_dict") else config
+    return read_settings(tree, newer_defaults(tree) | values)
+
+
+def _either() -> str:
+    return " or ".join(map(repr, PLACES))
