@@ -2,16 +2,25 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from baselines_jax.settings import ItemKnn, Sasrec
-from common.runs.methods import Method
+from common.runs.methods import Method, find_method, settle
 
 if TYPE_CHECKING:
     from common.data.dataset import Dataset
     from common.training.task import Task
 
-__all__ = ["ITEM_KNN", "SASREC"]
+__all__ = ["ITEM_KNN", "SASREC", "build"]
+
+
+def build(config: Any, dataset: Dataset) -> Task:
+    """The task of the baseline that `config.method` names, on a dataset.
+
+    config: settings, or a configuration. Raises InputError naming the key that cannot be.
+    """
+    settings = settle(config)
+    return find_method(settings.method).build(settings, dataset)
 
 
 def _build_sasrec(settings: Sasrec, dataset: Dataset) -> Task:
