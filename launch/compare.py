@@ -33,7 +33,7 @@ from launch.compare_report import draw_comparison, format_comparison
 from launch.config import FREE_KEYS, flatten, is_evaluation_key
 from launch.files import make_folder, take_folder, write_beside
 from launch.run_folder import read_run
-from launch.workdirs import match_workdirs
+from launch.workdirs import is_finished, match_workdirs
 
 _FREE = (*FREE_KEYS, "eval.batch_size")  # keys that make no other method
 
@@ -123,6 +123,8 @@ def read_ranked(path: Path, task: str, protocol: str) -> Run:
         if not (path / name).is_file():
             raise InputError(f"{path}: no {name}; train and evaluate with launch.main first")
     results = read_results(path / "results.json")
+    if not is_finished(path):
+        print(f"warning: {path}: was judged before its training had ended", file=sys.stderr)
     ranks = read_ranks(path / "ranks.parquet")
     if (task, protocol) not in ranks or protocol not in results["tasks"].get(task, {}):
         known = ", ".join(f"{task}/{protocol}" for task, protocol in ranks)

@@ -30,6 +30,7 @@ from launch.config import (
 )
 from launch.config_keys import base_values, check_keys
 from launch.files import make_folder, write_beside
+from launch.workdirs import is_finished
 
 LOCK = ".lock"
 _THE_SAME = "use another --workdir, or the same settings to go on"
@@ -155,7 +156,7 @@ def was_judged(path: Path, config: ConfigDict, data: Mapping[str, Any]) -> bool:
     except InputError:
         return False
     told = (results.get("evaluated_on"), results.get("evaluation"))
-    return told == (data, describe_evaluation(config))
+    return told == (data, describe_evaluation(config)) and is_finished(path.parent)
 
 
 def open_folder(name: str, workdir: Path) -> RunFolder:
