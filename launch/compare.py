@@ -35,7 +35,7 @@ from launch.command import parse_flags, run_command
 from launch.compare_report import draw_comparison, format_comparison
 from launch.files import make_folder, take_folder, write_beside
 from launch.run_folder import read_run
-from launch.workdirs import match_workdirs
+from launch.workdirs import is_finished, match_workdirs
 
 _FREE = "eval.batch_size"  # how a run was judged, which makes no other method
 
@@ -125,6 +125,8 @@ def read_ranked(path: Path, task: str, protocol: str) -> Run:
         if not (path / name).is_file():
             raise InputError(f"{path}: no {name}; train and evaluate with launch.main first")
     results = read_results(path / "results.json")
+    if not is_finished(path):
+        print(f"warning: {path}: was judged before its training had ended", file=sys.stderr)
     ranks = read_ranks(path / "ranks.parquet")
     if (task, protocol) not in ranks or protocol not in results["tasks"].get(task, {}):
         known = ", ".join(f"{task}/{protocol}" for task, protocol in ranks)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from contextlib import suppress
 from pathlib import Path
 
 from common.errors import MEND, InputError, WriteError, writing
@@ -12,8 +13,13 @@ def write_beside(path: Path, text: str) -> None:
     """Writes UTF-8 text to a temporary file beside its place, then renames. Raises WriteError."""
     beside = path.with_name(path.name + ".tmp")
     with writing(path):
-        beside.write_text(text, encoding="utf-8")
-        beside.replace(path)
+        try:
+            beside.write_text(text, encoding="utf-8")
+            beside.replace(path)
+        except OSError:
+            with suppress(OSError):
+                beside.unlink()
+            raise
 
 
 def make_folder(path: Path) -> Path:

@@ -19,6 +19,7 @@ from common.training.task import Other, Retriever, Task
 from launch.methods import build_task, take_batch
 from launch.run_folder import open_folder
 from launch.trained import load_best
+from launch.workdirs import is_finished
 
 
 def attach_retriever(
@@ -37,8 +38,8 @@ def attach_retriever(
     where, workdir = f"config.retriever = {place}", Path(place).expanduser()
     if not config.eval.retrieve:
         raise InputError(f"{where}: finds nothing with config.eval.retrieve = 0; raise that")
-    if not (workdir / "results.json").is_file():
-        raise InputError(f"{where}: is no finished run (no results.json); train it to its end")
+    if not is_finished(workdir):
+        raise InputError(f"{where}: is no finished run; train it to its end")
     run = open_folder("retriever", workdir)
     check_parts(
         f"{where}: was made on other data",

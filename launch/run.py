@@ -27,7 +27,7 @@ from common.runs.methods import settle
 from common.settings.reading import as_values, take_fields
 from common.settings.roles import describe_evaluation, select_settings
 from common.training.checkpoints import list_steps
-from common.training.loop import train
+from common.training.loop import TrainResult, train
 from common.training.mesh import (
     check_batch_size,
     copy_batch,
@@ -49,6 +49,7 @@ from launch.methods import build_task, take_batch
 from launch.retriever import attach_retriever
 from launch.run_folder import check_workdir, claim_workdir, holding
 from launch.validation import name_judging_lists, open_validators, settle_metrics
+from launch.workdirs import is_finished
 
 
 def run_method(
@@ -125,7 +126,7 @@ def _run(
         "data": select_parts(data["parts"], lists=lists),
         "config": select_settings(settings, as_values(settings)),
     }
-    trained_rate = None
+    trained_rate, model = None, {}
     if not task.stages:
         if not evaluates:
             trained_on = _claim(held, workdir, settings, data, lists)
@@ -138,7 +139,7 @@ def _run(
 
         open_validator = open_validators(settings, task, dataset, timeline, mesh)
         pace = take_fields(TrainSettings, settings, settings.train, tensorboard=tensorboard)
-        if task.start and not (Path(task.start) / "results.json").exists():
+        if task.start and not is_finished(Path(task.start)):
             raise InputError(f"{task.start}: not a finished run; let it finish, or start elsewhere")
         check_start(task, take_batch(task, dataset, timeline), fingerprint)
         if task.check_pretrained is not None and not (workdir / "checkpoints").exists():
@@ -165,9 +166,12 @@ def _run(
             result.constants,
             result.examples_per_second,
         )
+        best = result.stages[-1].best_step
+        model = {"step": best, "finished": True}
         tell(
             f"trained {result.global_step} steps: {result.examples_per_second:,.0f} examples/s, "
-            f"{result.wait_share:.1%} of the time waiting for data"
+            f"{result.wait_share:.1%} of the time waiting for data; {say_end(result)}; "
+            f"judging the checkpoint of step {best}"
         )
     else:
         shapes = take_batch(task, dataset, timeline)
@@ -180,12 +184,15 @@ def _run(
             data=select_parts(data["parts"]),
             config=select_settings(settings, as_values(settings), evaluates=True),
         )
-        tell(f"judging the checkpoint of step {progress.global_step}")
+        left = "" if progress.ended else "; its training has not come to its end"
+        tell(f"judging the checkpoint of step {progress.global_step}{left}")
+        model = {"step": progress.global_step, "finished": progress.ended}
     assert trained_on is not None  # a workdir without it was refused or claimed
     origin = {
         "trained_on": trained_on,
         "evaluated_on": describe_data(judged),
         "evaluation": describe_evaluation(settings),
+        "model": model,
     }
     if line := tell_data(origin):
         tell(line)
@@ -233,6 +240,13 @@ def describe(task: Task, dataset: Dataset, workdir: Path, mesh: Mesh) -> str:
         f"{dataset.n_items:,} items; {mesh.size} of {jax.device_count()} "
         f"{jax.default_backend()} device(s); {workdir}"
     )
+
+
+def say_end(result: TrainResult) -> str:
+    """Why the last stage ended."""
+    last = result.stages[-1]
+    early = last.ended_by == "patience"
+    return f"ended early, without a gain in {last.metric}" if early else "ended by epochs"
 
 
 def _claim(

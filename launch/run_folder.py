@@ -22,6 +22,7 @@ from common.settings.groups import RunSettings
 from common.settings.reading import as_values, flatten, read_settings
 from common.settings.roles import describe_evaluation, find_roles, newer_defaults
 from launch.files import make_folder, write_beside
+from launch.workdirs import is_finished
 
 LOCK = ".lock"
 _THE_SAME = "use another --workdir, or the same settings to go on"
@@ -134,7 +135,7 @@ def was_judged(path: Path, settings: RunSettings, data: Mapping[str, Any]) -> bo
     except InputError:
         return False
     told = (results.get("evaluated_on"), results.get("evaluation"))
-    return told == (data, describe_evaluation(settings))
+    return told == (data, describe_evaluation(settings)) and is_finished(path.parent)
 
 
 def open_folder(name: str, workdir: Path) -> RunFolder:

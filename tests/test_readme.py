@@ -9,7 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from launch import audit, bench, compare, prepare, soak, study, sweep
+from common.runs.methods import PLACES, find_method
+from common.settings.pages import format_page
+from launch import audit, bench, compare, prepare, settings, soak, study, sweep
 from launch import main as train_command
 from launch.config import take_config
 
@@ -18,6 +20,7 @@ PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 COMMANDS = {
     "main": train_command,
     "prepare": prepare,
+    "settings": settings,
     "audit": audit,
     "bench": bench,
     "compare": compare,
@@ -81,3 +84,8 @@ def test_make_demo_runs_prepare_audit_and_main():
     order = [plan.index(f"launch.{name}") for name in ("prepare", "audit", "main")]
     assert order == sorted(order)
     assert "lcr_jax/configs/tiny.py" in plan
+
+
+def test_the_page_of_settings_is_that_of_the_code():
+    page = format_page({name: find_method(name).settings for name in PLACES})
+    assert (ROOT / "docs/settings.md").read_text() == page, "python -m launch.settings writes it"

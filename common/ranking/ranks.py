@@ -139,7 +139,7 @@ def read_ranks(path: str | Path) -> dict[tuple[str, str], RankTable]:
         table = pq.read_table(path)
         table.validate(full=True)
     except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
-        raise InputError(f"{path}: cut short or no Parquet file; evaluate again") from error
+        raise InputError(f"{path}: damaged, or no Parquet file; evaluate again") from error
     missing = {"task", "protocol", *RankTable._fields} - set(table.column_names)
     if missing:
         raise InputError(f"{path}: no column {min(missing)}; write it with `write_ranks`")

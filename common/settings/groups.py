@@ -15,7 +15,7 @@ class DataSettings:
     """Which data, and which of its events are targets."""
 
     path: str = setting("", "folder of a dataset, made by launch.prepare", role="free")
-    split: str = setting("leave_one_out_joint", "name of the split, see docs/your_data.md")
+    split: str = setting("leave_one_out_joint", "name of a split of the dataset")
     min_history: int = setting(1, "earlier events, of either service, that a target needs", least=0)
 
 
@@ -91,7 +91,9 @@ class EvalSettings:
 
     batch_size: int = setting(512, "rows scored at once", least=1, role="judge")
     filter_seen: Literal["auto", "history", "train", "none"] = setting(
-        "auto", "items left out of the full ranking, see docs/evaluation.md", role="judge"
+        "auto",
+        "items left out of the full ranking: of the strict history, or of train rows",
+        role="judge",
     )
     evidence: bool = setting(
         True, "figures of the evidence, on data with planted truth", role="judge"

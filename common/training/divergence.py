@@ -24,6 +24,6 @@ def check_finite(values: Mapping[str, float], stage: str, step: int) -> None:
     parts = [n for n in sorted(values) if n not in WATCHED and not math.isfinite(values[n])]
     also = f" (so are {', '.join(bad[1:] + parts)})" if bad[1:] + parts else ""
     raise TrainingDiverged(
-        f"stage {stage}, step {step}: {bad[0]} is {values[bad[0]]}{also}; the checkpoints are from "
-        "before it; lower optimizer.learning_rate or set optimizer.clip_norm"
+        f"stage {stage}, step {step}: {bad[0]} is {values[bad[0]]}{also}; what is saved is from "
+        "before it; lower the stage's learning_rate, or set its clip_norm"
     )

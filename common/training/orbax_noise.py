@@ -17,6 +17,7 @@ def silence_orbax() -> None:
     """Keeps off the screen, from now on, what the error of the save says already.
 
     - the stack that Orbax logs before it raises;
+    - that a save waits for the one before it, which it does by design;
     - the other files of the same save, which end after Orbax has closed its event loop, or never
       begin, and whose errors nobody asks for.
     Everything else is shown as before.
@@ -42,7 +43,9 @@ class _Hook:
 
 
 def _is_not_raised_too(record: logging.LogRecord) -> bool:
-    return not (record.exc_info and "orbax" in record.pathname)
+    return "orbax" not in record.pathname or not (
+        record.exc_info or record.getMessage().startswith("Waiting for previous save")
+    )
 
 
 def _is_not_a_file_of_the_save(record: logging.LogRecord) -> bool:

@@ -21,11 +21,12 @@ class ProgressBar:
     ) -> None:
         """Starts at step `start` of `total`; shows nothing if `show` is false or on process > 0."""
         self._stream = sys.stderr if stream is None else stream
-        self._stage, self._total, self._step, self._start = stage, total, start, start
+        self._stage, self._total, self._step = stage, total, start
+        self._first: tuple[int, float] | None = None  # the first step that was done, and when
         self._notes: dict[str, str] = {}
         self._show = show and is_first()
         self._bar: Any = None
-        self._begun = self._printed = time.monotonic()
+        self._printed = time.monotonic()
         if self._show and self._stream.isatty():
             self._bar = tqdm(
                 total=total,
@@ -51,6 +52,8 @@ class ProgressBar:
             self._bar.set_postfix(self._notes, refresh=False)
             self._bar.update(step - self._step)
         self._step = step
+        if self._first is None:
+            self._first = (step, time.monotonic())
         if self._bar is None and time.monotonic() - self._printed >= PLAIN_EVERY:
             self._print_line()
 
@@ -74,8 +77,9 @@ class ProgressBar:
         )
 
     def _time_left(self) -> str:
-        done = self._step - self._start
-        if not done:
-            return "?"
-        seconds = (time.monotonic() - self._begun) / done * (self._total - self._step)
+        """From the speed after the first step, which compiles."""
+        if self._first is None or self._step == self._first[0]:
+            return "? (compiling)"
+        step, begun = self._first
+        seconds = (time.monotonic() - begun) / (self._step - step) * (self._total - self._step)
         return str(tqdm.format_interval(seconds))

@@ -103,20 +103,34 @@ def load_trained(
     which: "best" by the last stage's stopping metric, or "latest"
     data: the parts of the dataset that it must have been trained on, see `select_parts`
     config: keys of the configuration that it must have been trained with
-    Returns the progress of the checkpoint that was read.
+    Returns the progress of the checkpoint that was read; its `ended` says whether the training has
+    come to its end since.
     For a damaged best checkpoint the best before it is used, or else the newest that can be read;
-    for a damaged latest one the one before it; with a warning.
+    for a damaged latest one the one before it; with a warning. Another process may be training.
     Raises InputError when there is no checkpoint, none can be read, or it is of another model.
     """
     folder = Path(workdir).resolve() / "checkpoints"
-    steps = list_steps(folder)
-    if not steps:
+    if not list_steps(folder):
         raise InputError(f"{folder}: no checkpoint; train first, or give another --workdir")
     fresh, constants = init_params(
         task, place_key(seed, "init", mesh), copy_batch(mesh, batch), mesh
     )
     shapes = place_shapes(fresh, mesh)
     del fresh
+    params, progress = _read_trained(task, folder, shapes, which, data, config)
+    return params, prepare_constants(task.stages[-1], params, constants, mesh), progress
+
+
+def _read_trained(
+    task: Task,
+    folder: Path,
+    shapes: Params,
+    which: Literal["best", "latest"],
+    data: Mapping[str, str],
+    config: Mapping[str, Any],
+) -> tuple[Params, Progress]:
+    """As `load_trained`, without the constants."""
+    steps = list_steps(folder)
     broken: dict[int, CutShort] = {}
 
     @cache  # the newest is asked twice, and to check it is to read it
@@ -135,8 +149,10 @@ def load_trained(
         return progress
 
     order = list(reversed(steps))
-    if which == "best":  # the newest that can be read knows which that is
-        newest = next((progress for step in order if (progress := check(step))), Progress())
+    # The newest that can be read knows how far the training has come, and which is the best.
+    newest = next((progress for step in order if (progress := check(step))), Progress())
+    ended = newest.ended and newest.stage == len(task.stages) - 1
+    if which == "best":
         best = (newest.best_step, newest.former_best_step)
         order = list(dict.fromkeys([*(step for step in best if step is not None), *order]))
     for step in order:
@@ -151,9 +167,13 @@ def load_trained(
         except CutShort as error:
             broken[step] = error
             continue
+        if broken and list_steps(folder) != steps:
+            break  # not damaged: who trains has saved meanwhile, and deleted old ones
         for bad, reason in broken.items():
             warn(f"{folder / str(bad)}: damaged ({reason}); using {step}")
-        return params, prepare_constants(task.stages[-1], params, constants, mesh), progress
+        return params, replace(progress, ended=ended)
+    if list_steps(folder) != steps:
+        return _read_trained(task, folder, shapes, which, data, config)
     raise _nothing_readable(folder, list(broken.items()))
 
 

@@ -126,6 +126,7 @@ def run_stage(
                 progress = evaluate_stage(run, stage, state.params, progress, bar)
                 rate_scale = put_full(run.mesh, np.float32(progress.rate_scale))
                 ended = ended or progress.stopped
+                progress = replace(progress, ended=ended)
             # 2. Save.
             if save:
                 run.checkpoints.save(state, progress, run.fingerprint)

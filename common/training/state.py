@@ -65,6 +65,7 @@ class Progress:
     bad_since_drop: int = 0  # the same, counted again after each drop of the learning rate
     rate_scale: float = 1.0
     stopped: bool = False  # ended by patience
+    ended: bool = False  # the stage is at its end, and was judged there
     position: dict[str, int] = field(default_factory=dict)  # of the data, as the source names it
     rows: dict[str, int] = field(default_factory=dict)  # as `Task.rows` when it was saved
     train_seconds: float = 0.0  # of timed steps only: no compiling, evaluating or saving

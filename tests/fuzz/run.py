@@ -1,6 +1,6 @@
 """Reads thousands of changed files and prints what came of them, a row for each reader.
 
-    python tests/fuzz/run.py --count=20000 --seed=0 [--only=CSV,Parquet]
+    python tests/fuzz/run.py --count=1250 --seed=0 [--only=CSV,Parquet]
 
 Exit code 1 where anything but a clean outcome came up; the inputs are named on stderr, and
 `--only=CSV --first=NUMBER --count=1` reads one of them again. Ends after a fault by a signal with

@@ -174,6 +174,12 @@ def test_runs_that_start_from_the_run_of_their_seed_are_one_method(call, runs, t
 def test_an_unfinished_run_is_left_out_with_a_warning(call, runs, tmp_path):
     shutil.copytree(runs / "near/seed0", tmp_path / "some/seed0")
     (tmp_path / "some/seed1").mkdir()
+    shutil.copytree(runs / "near/seed1", tmp_path / "some/seed2")
+    edit_json(tmp_path / "some/seed2/results.json", model={"step": 3, "finished": False})
     code, _, err = call(f"--run=A:{tmp_path}/some/seed*", "--nopicture")
     assert code == 0
-    assert f"warning: {tmp_path}/some/seed1: no results.json, left out" in err
+    for seed in (1, 2):
+        assert f"warning: {tmp_path}/some/seed{seed}: not finished, left out" in err
+    code, _, err = call(f"--run=A:{tmp_path}/some/seed2", "--nopicture")
+    assert code == 0
+    assert f"warning: {tmp_path}/some/seed2: was judged before its training had ended" in err

@@ -98,8 +98,7 @@ def test_a_method_without_training_brings_its_own_view(tiny, tmp_path):
     assert found["rec"].origin == {"run": str(tmp_path)}
     assert found["rec"].other.view.min_history == 8
     assert found["rec"].other.constants["items"].shape[0] == dataset.n_items + 1
-    config.retriever = ""
-    assert attach_retriever(config, task, dataset, timeline, mesh) is task
+    assert attach_retriever(Settings(), task, dataset, timeline, mesh) is task
 
 
 def test_what_cannot_retrieve_is_refused(gensr, finished, evaluate, tiny, tmp_path):
@@ -121,8 +120,10 @@ def test_what_cannot_retrieve_is_refused(gensr, finished, evaluate, tiny, tmp_pa
         return folder
 
     unfinished = copy("unfinished")
+    (unfinished / "results.json").write_text(json.dumps({"model": {"finished": False}}))
+    assert "is no finished run" in refuse(unfinished)
     (unfinished / "results.json").unlink()
-    assert "is no finished run (no results.json)" in refuse(unfinished)
+    assert "is no finished run" in refuse(unfinished)
     assert "is no finished run" in refuse(tmp_path / "nowhere")
     tables = refuse(copy("d", tables="0" * 64))
     assert "was made on other data: the tables are 000000000000 there and " in tables

@@ -142,8 +142,11 @@ def test_a_failing_point_stops_the_sweep(call, tmp_path):
     ("words", "message"),
     [
         (["--set=knn.windw=1,2"], "did you mean config.knn.window?"),
-        (["--set=knn.window=1,two"], "config.knn.window=two: not a int"),
-        (["--args=no_gate"], "item_knn has no ablations"),
+        (
+            ["--set=knn.window=1,two"],
+            "config.knn.window = 'two': give a whole number of at least 1",
+        ),
+        (["--args=no_gate"], "item_knn has none; leave it out"),
         (["--config.data.path=nowhere"], "nowhere: no such folder"),
         (["--seed=0"], "--help lists the flags"),
     ],

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from common.errors import InputError
+from common.training import restore as restoring
 from common.training.checkpoints import (
     ASIDE,
     Checkpoints,
@@ -256,6 +257,7 @@ def test_load_trained_takes_best_or_latest(tiny, tmp_path, capsys):
     jax.tree.map(np.testing.assert_array_equal, params, result.params)
     jax.tree.map(np.testing.assert_array_equal, constants, result.constants)
     assert progress.global_step == result.stages[0].best_step
+    assert progress.ended
 
     *_, progress = load_trained(task, batch, tmp_path, 3, mesh, "latest")
     assert progress.global_step == result.global_step == 18
@@ -265,6 +267,39 @@ def test_load_trained_takes_best_or_latest(tiny, tmp_path, capsys):
     assert "18: damaged (params/_METADATA is missing); using 12" in capsys.readouterr().err
     with pytest.raises(InputError, match="no checkpoint; train first"):
         load_trained(task, batch, tmp_path / "nowhere", 3, mesh)
+
+
+def test_a_training_that_has_not_ended_is_known(tiny, tmp_path):
+    """Also one that a signal met at its last step, before the last evaluation."""
+    task = tiny.make_task(tiny.make_stage(epochs=3))
+    batch, mesh = tiny.TinySource(task.stages[0])[0], make_mesh(jax.devices()[:1])
+    for stop, saved in ((9, 10), (17, 18)):
+        part = tiny.run(tmp_path, task, iterate=tiny.interrupt("SIGTERM", stop))
+        assert part.global_step == saved
+        assert not load_trained(task, batch, tmp_path, 3, mesh)[2].ended
+    tiny.run(tmp_path, task)
+    assert load_trained(task, batch, tmp_path, 3, mesh)[2].ended
+
+
+def test_a_checkpoint_that_goes_while_it_is_read_is_not_damaged(
+    tiny, tmp_path, monkeypatch, capsys
+):
+    """Another process trains: it has saved, and deleted an old one."""
+    task = tiny.make_task(tiny.make_stage(epochs=3))
+    tiny.run(tmp_path, task, tiny.fall([0.1, 0.2, 0.3]))
+    batch, mesh = tiny.TinySource(task.stages[0])[0], make_mesh(jax.devices()[:1])
+    folder, check = tmp_path / "checkpoints", restoring.open_checked
+
+    def delete_first(path):
+        if path.name == "18" and path.exists():
+            shutil.rmtree(path)
+        return check(path)
+
+    monkeypatch.setattr(restoring, "open_checked", delete_first)
+    *_, progress = load_trained(task, batch, tmp_path, 3, mesh)
+    assert progress.global_step == 12
+    assert list_steps(folder) == [6, 12]
+    assert "damaged" not in capsys.readouterr().err
 
 
 def test_a_damaged_best_gives_way_to_the_best_before(tiny, tmp_path, capsys):
