@@ -77,6 +77,6 @@ _HEAD = """# Settings
 
 Every key of every method: its default, what is allowed, what it means, and where it comes from. A
 config file changes a few of them, `--config.KEY=VALUE` one for a run, and
-`python -m launch.main --config=lcr_jax/configs/demo.py --help_config` shows the keys with the values of a file.
+`python -m launch.main --config=lcr_jax/configs/demo.py --help_config` shows those of a file.
 Made from the settings in the code by `python -m launch.settings --out=docs/settings.md`.
 """

@@ -178,7 +178,7 @@ def test_an_empty_history_has_the_start_vector_and_finite_gradients(params):
     np.testing.assert_allclose(gradient["start"], 2 * params["start"], rtol=1e-6)
 
 
-@pytest.mark.parametrize("recommendation", ("softmax", "sampled_softmax", "bce"))
+@pytest.mark.parametrize("recommendation", ["softmax", "sampled_softmax", "bce"])
 def test_losses_ignore_padded_targets(params, recommendation):
     dataset = random_dataset(0, "time")
     view = View(rec_length=LENGTH, search_length=0, clicks=1, min_history=1, negatives=3)

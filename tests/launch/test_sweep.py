@@ -144,7 +144,7 @@ def test_a_failing_point_stops_the_sweep(call, tmp_path):
         (["--set=knn.windw=1,2"], "did you mean config.knn.window?"),
         (
             ["--set=knn.window=1,two"],
-            "config.knn.window = 'two': give a whole number of at least 1",
+            "config.knn.window = 'two': give a whole number",
         ),
         (["--args=no_gate"], "item_knn has none; leave it out"),
         (["--config.data.path=nowhere"], "nowhere: no such folder"),
