@@ -7,15 +7,23 @@ from typing import Any
 
 from common.data.batches import Batch, evaluation_source
 from common.data.dataset import Dataset
+from common.data.sequences import sequence_source
 from common.data.timeline import Timeline
 from common.runs.methods import find_method, settle
-from common.training.task import Task
+from common.training.task import Stage, Task
 
 
 def build_task(config: Any, dataset: Dataset) -> Task:
     """The task of the method that settings, or a configuration, name. Raises InputError."""
     settings = settle(config)
     return find_method(settings.method).build(settings, dataset)
+
+
+def take_stage_batch(stage: Stage, task: Task, dataset: Dataset, timeline: Timeline) -> Batch:
+    """A small batch as the stage trains on, for shapes."""
+    if stage.view.packed:
+        return sequence_source(dataset, timeline, stage.view, 1, 0, 1)[0]
+    return take_batch(task._replace(view=stage.view), dataset, timeline)
 
 
 def take_batch(task: Task, dataset: Dataset, timeline: Timeline) -> Batch:

@@ -26,6 +26,7 @@ from common.ranking.rows import choose_rows
 from common.runs.methods import settle
 from common.settings.reading import as_values, take_fields
 from common.settings.roles import describe_evaluation, select_settings
+from common.training.check_task import check_task
 from common.training.checkpoints import list_steps
 from common.training.loop import TrainResult, train
 from common.training.mesh import (
@@ -45,7 +46,7 @@ from common.training.step import init_params, place_key
 from common.training.task import Stage, Task
 from launch.evaluate_on import open_other, tell_data
 from launch.judging import evaluate_method
-from launch.methods import build_task, take_batch
+from launch.methods import build_task, take_batch, take_stage_batch
 from launch.retriever import attach_retriever
 from launch.run_folder import check_workdir, claim_workdir, holding
 from launch.validation import name_judging_lists, open_validators, settle_metrics
@@ -120,6 +121,12 @@ def _run(
         check_batch(stage, mesh, settings.accumulate)
     check_batch_size(mesh, max(settings.eval.batch_size, 2), "config.eval.batch_size")
     task = pad_task(task, mesh, take_batch(task, dataset, timeline))
+    check_task(
+        task,
+        take_batch(task, dataset, timeline),
+        lambda stage: take_stage_batch(stage, task, dataset, timeline),
+        evidence=settings.eval.evidence,
+    )
     task = attach_retriever(settings, task, dataset, timeline, mesh)
     fingerprint = {
         "method": settings.method,

@@ -22,6 +22,9 @@ Params = Any  # a pytree of float32 arrays
 Constants = Any  # a pytree of arrays that are not trained; {} where there are none
 Batch = dict[str, jax.Array]  # the fields of `View`, without `HOST_FIELDS`
 Metrics = dict[str, jax.Array]  # name -> float32 scalar
+# Names among the constants that the trainer adds to those of a method: the columns of events that
+# a step gathers histories from, and a stage's first parameters where it keeps them.
+RESERVED = frozenset({"events", "start"})
 
 
 @dataclass(frozen=True)
