@@ -22,10 +22,10 @@ from typing import Any
 
 from absl import flags
 
+from common.files import write_beside
 from common.json_files import read_json
 from launch.bench_steps import check_out, define_counts
 from launch.command import parse_flags
-from launch.files import write_beside
 
 _PACKAGES = ("jax", "jaxlib", "flax", "numpy")
 

@@ -167,10 +167,10 @@ def _train_an_epoch(values: flags.FlagValues, dataset: Dataset) -> tuple[float, 
 
     from common.data.batches import training_source
     from common.data.timeline import build_timeline
+    from common.runs.tasks import build_task
     from common.training.loop import train
     from common.training.mesh import make_mesh
     from common.training.settings import TrainSettings
-    from launch.methods import build_task
     from lcr_jax.configs import demo
 
     config = demo.get_config()

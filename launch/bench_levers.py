@@ -91,7 +91,7 @@ def _measure_folder(values: flags.FlagValues, path: Path) -> dict[str, Any]:
 
     from common.data.folder import load_dataset
     from common.data.timeline import build_timeline
-    from launch.config_file import load_config_file
+    from common.runs.config_file import load_config_file
 
     config = load_config_file(values.config)
     dataset = load_dataset(path, config.data.split)
@@ -160,6 +160,8 @@ class Lane:
         import numpy as np
 
         from common.data.batches import iterate
+        from common.runs.run import open_sources
+        from common.runs.tasks import build_task, take_batch
         from common.training.mesh import copy_batch, make_mesh, put_batches, put_full
         from common.training.optimizers import make_updater
         from common.training.resident import put_resident
@@ -170,8 +172,6 @@ class Lane:
             place_key,
             prepare_constants,
         )
-        from launch.methods import build_task, take_batch
-        from launch.run import open_sources
 
         self._mesh = mesh = make_mesh(jax.devices()[:1])
         task = build_task(config, dataset)

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from absl import flags
 
 from common.errors import MEND, InputError, WriteError
-from launch.files import write_beside
+from common.files import write_beside
 
 if TYPE_CHECKING:
     from common.training.task import Batch, Stage

@@ -21,6 +21,7 @@ from typing import Any
 from absl import flags
 
 from common.errors import InputError
+from common.files import make_folder, take_folder, write_beside
 from common.printable import printable
 from common.ranking.alarms import repeat_alarms, tell_few
 from common.ranking.comparable import Run
@@ -28,14 +29,13 @@ from common.ranking.compare import RESAMPLES, compare_methods, find_doubts
 from common.ranking.metrics import METRICS, metrics_from_ranks
 from common.ranking.ranks import read_ranks
 from common.ranking.results import read_results
+from common.runs.folder import read_run
 from common.runs.methods import find_method
+from common.runs.workdirs import is_finished, match_workdirs
 from common.settings.reading import flatten
 from common.settings.roles import find_roles
 from launch.command import parse_flags, run_command
 from launch.compare_report import draw_comparison, format_comparison
-from launch.files import make_folder, take_folder, write_beside
-from launch.run_folder import read_run
-from launch.workdirs import is_finished, match_workdirs
 
 _FREE = "eval.batch_size"  # how a run was judged, which makes no other method
 

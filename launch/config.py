@@ -8,10 +8,10 @@ from typing import NamedTuple
 from ml_collections import ConfigDict
 
 from common.errors import InputError
+from common.runs.config_file import load_config_file
 from common.runs.methods import find_method
 from common.settings.fields import list_settings
 from common.settings.reading import parse_value, suggest
-from launch.config_file import load_config_file
 
 
 class ConfigWords(NamedTuple):

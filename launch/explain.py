@@ -18,10 +18,17 @@ import jax
 
 from common.data.fingerprint import describe_data
 from common.data.folder import load_dataset
+from common.data.names import Names, User, resolve_users
 from common.data.timeline import build_timeline
 from common.errors import InputError
+from common.files import make_folder, write_beside
 from common.ranking.seen import choose_filter
+from common.runs.folder import check_workdir
 from common.runs.methods import settle
+from common.runs.retriever import attach_retriever
+from common.runs.run import use_compilation_cache
+from common.runs.tasks import build_task
+from common.runs.trained import load_model
 from common.training.mesh import make_mesh
 from common.training.task import ranks_catalogue
 from launch.explain_cases import Case, Explanation, choose_case, find_case
@@ -29,14 +36,7 @@ from launch.explain_evidence import explain_evidence
 from launch.explain_filter import explain_filter
 from launch.explain_filter_text import format_filter
 from launch.explain_text import format_explanation
-from launch.files import make_folder, write_beside
-from launch.methods import build_task
-from launch.names import Names, User, resolve_users
 from launch.pictures import draw_evidence, draw_filter
-from launch.retriever import attach_retriever
-from launch.run import use_compilation_cache
-from launch.run_folder import check_workdir
-from launch.trained import load_model
 
 
 class Kind(NamedTuple):

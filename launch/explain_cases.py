@@ -9,9 +9,9 @@ import numpy as np
 
 from common.data.dataset import Dataset
 from common.data.events import RecEvents
+from common.data.names import User
 from common.data.timeline import Timeline, build_timeline
 from common.errors import InputError
-from launch.names import User
 
 Explanation = dict[str, Any]
 

@@ -14,13 +14,13 @@ from jax.sharding import Mesh
 
 from common.data.batches import evaluation_source
 from common.data.dataset import Dataset
+from common.data.names import Names
 from common.ranking.catalogue import split_catalogue
 from common.ranking.seen import find_seen
+from common.runs.trained import Trained
 from common.training.mesh import put_batch
 from launch.explain_cases import Case, Explanation, describe_case
-from launch.names import Names
 from launch.tables import format_age, format_time
-from launch.trained import Trained
 
 TOP = 20
 

@@ -13,6 +13,7 @@ import jax
 import numpy as np
 from jax.sharding import Mesh
 
+from common.data.names import Names
 from common.ranking.blind import (
     PLACES,
     POSITIVE,
@@ -32,11 +33,10 @@ from common.ranking.rerank import (
     rerank_catalogue,
 )
 from common.ranking.rows import RankedRows
+from common.runs.trained import Trained
 from common.training.mesh import put_batch
 from launch.explain_cases import Case, Explanation, describe_case
-from launch.names import Names
 from launch.tables import format_age, format_time
-from launch.trained import Trained
 
 TOP = 20
 SHOWN = 3  # recommended items whose weights are told, beside the target's

@@ -26,11 +26,11 @@ from ml_collections import ConfigDict
 
 from common.configs.making import make_config
 from common.errors import InputError
+from common.files import take_folder
 from common.runs.methods import settle
 from common.settings.pages import format_keys
 from launch.command import parse_flags, run_command
 from launch.config import ConfigWords, split_config
-from launch.files import take_folder
 from launch.processes import (
     define_process_flags,
     join_processes,
@@ -103,7 +103,9 @@ def main(argv: Sequence[str]) -> int:
         from launch.explain import explain_run
 
         return explain_run(config, workdir, values.users)
-    from launch.run import run_method  # imports jax, which --help and bad flags need not wait for
+    from common.runs.run import (
+        run_method,  # imports jax, which --help and bad flags need not wait for
+    )
 
     with leaving_the_others():
         return run_method(
@@ -125,7 +127,7 @@ def read_config(words: ConfigWords, workdir: Path, mode: str) -> ConfigDict:
         return words.make()
     if not (workdir / "config.json").exists():
         raise InputError(f"{workdir}: no run to {mode}; train first, or give another --workdir")
-    from launch.run_folder import open_folder  # numpy and pyarrow: --help need not wait for them
+    from common.runs.folder import open_folder  # numpy and pyarrow: --help need not wait for them
 
     return words.make(make_config(open_folder(workdir.name, workdir).config))
 

@@ -12,10 +12,10 @@ from pathlib import Path
 from absl import flags
 
 from common.errors import InputError
+from common.files import write_beside
 from common.runs.methods import PLACES, find_method
 from common.settings.pages import format_page
 from launch.command import parse_flags, run_command
-from launch.files import write_beside
 
 
 def main(argv: Sequence[str]) -> int:

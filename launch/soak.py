@@ -31,10 +31,10 @@ import numpy as np
 from absl import flags
 
 from common.errors import InputError
+from common.files import make_folder, take_folder, write_beside
 from common.json_files import read_json
 from launch.command import parse_flags, run_command
 from launch.config import take_config
-from launch.files import make_folder, take_folder, write_beside
 from launch.soak_kills import count_phases, kill_at_random
 from launch.soak_runs import compare_runs, log_of, read_step, start
 

@@ -17,8 +17,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from common.runs.folder import LOCK
 from common.training.checksums import LISTING
-from launch.run_folder import LOCK
 from launch.soak_runs import compare_runs, log_of, read_last, start
 
 # In the order of a life. "saving": a checkpoint is being written; "listing": it has its name, and

@@ -30,9 +30,9 @@ from collections.abc import Sequence
 from absl import flags
 
 from common.errors import InputError
+from common.files import make_folder, take_folder, write_beside
 from common.printable import printable
 from launch.command import parse_flags, run_command
-from launch.files import make_folder, take_folder, write_beside
 
 STUDIES = (
     "noise", "masking", "steps", "swap", "plateau", "query", "conflict", "information", "space",

@@ -27,12 +27,12 @@ from absl import flags
 from common.data.fingerprint import describe_folder
 from common.data.loading import check_split_name, read_manifest
 from common.errors import InputError
+from common.files import take_folder
+from common.runs.config_file import find_file, split_argument
+from common.runs.folder import check_workdir, was_judged
 from common.runs.methods import settle
 from launch.command import parse_flags, run_command
 from launch.config import take_config
-from launch.config_file import find_file, split_argument
-from launch.files import take_folder
-from launch.run_folder import check_workdir, was_judged
 
 PLAIN = "plain"
 

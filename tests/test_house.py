@@ -82,7 +82,7 @@ def test_only_the_generator_and_the_evidence_figures_know_the_truth():
         "common.data.folder",
         "common.ranking.evidence",
         "launch.prepare",  # has it as a flag
-        "launch.judging",  # asks whether there is any
+        "common.runs.judging",  # asks whether there is any
         *(name_of(path) for path in (ROOT / "common/data/readers").glob("synthetic*.py")),
     }
 

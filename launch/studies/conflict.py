@@ -19,10 +19,10 @@ import jax
 import numpy as np
 
 from common.errors import InputError
+from common.runs.folder import RunFolder
+from common.runs.tasks import build_task, take_batch
 from gensr_jax.probe import find_attention, take
-from launch.methods import build_task, take_batch
 from launch.pictures import COLORS, open_figure, plain
-from launch.run_folder import RunFolder
 from launch.studies.measures import Request, bound_seeds
 from launch.studies.record import Record, read_record
 from launch.tables import format_bounds, format_markdown

@@ -31,8 +31,8 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from common.data.hashing import SUBSET, draw_uniform
+from common.runs.folder import RunFolder
 from gensr_jax.states import States
-from launch.run_folder import RunFolder
 from launch.studies.critic import CriticSettings, infonce_terms
 from launch.studies.estimators import (
     entropy_of,

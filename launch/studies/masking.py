@@ -21,10 +21,10 @@ from common.data.edits import drop_search
 from common.data.hashing import MASK, draw_uniform
 from common.errors import InputError
 from common.ranking.metrics import metrics_from_ranks
+from common.runs.evidence import make_weigher
+from common.runs.folder import RunFolder
 from common.training.mesh import put_batch
-from launch.evidence import make_weigher
 from launch.pictures import COLORS, open_figure, plain
-from launch.run_folder import RunFolder
 from launch.studies.measures import (
     Columns,
     Measured,

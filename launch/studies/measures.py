@@ -20,12 +20,12 @@ from common.errors import InputError
 from common.ranking.intervals import bca_intervals
 from common.ranking.protocols import FULL, EditBatch, make_evaluator
 from common.ranking.ranks import RankTable
+from common.runs.folder import RunFolder
+from common.runs.run import use_compilation_cache
+from common.runs.tasks import build_task
+from common.runs.trained import Trained, load_model, open_runs
 from common.training.mesh import make_mesh, put_batch
 from common.training.task import Task
-from launch.methods import build_task
-from launch.run import use_compilation_cache
-from launch.run_folder import RunFolder
-from launch.trained import Trained, load_model, open_runs
 
 Columns = dict[str, np.ndarray]  # name -> float64 [n]
 

@@ -12,8 +12,8 @@ from typing import Any
 import numpy as np
 
 from common.errors import InputError
+from common.runs.folder import RunFolder
 from launch.pictures import COLORS, open_figure, plain
-from launch.run_folder import RunFolder
 from launch.studies.measures import Request
 from launch.studies.record import read_record
 from launch.tables import format_markdown

@@ -18,11 +18,11 @@ from common.ranking.evidence import FIGURES
 from common.ranking.intervals import compare_columns
 from common.ranking.metrics import metrics_from_ranks
 from common.ranking.ranks import RankTable
+from common.runs.evidence import weigh_evidence
+from common.runs.folder import RunFolder
 from common.runs.methods import find_method
 from launch.compare import read_ranked
-from launch.evidence import weigh_evidence
 from launch.pictures import COLORS, open_figure, plain
-from launch.run_folder import RunFolder
 from launch.studies.measures import (
     Measured,
     Request,

@@ -13,7 +13,7 @@ import numpy as np
 
 from common.errors import InputError
 from common.ranking.evidence import FIGURES
-from launch.evidence import weigh_evidence
+from common.runs.evidence import weigh_evidence
 from launch.pictures import COLORS, open_figure, plain
 from launch.studies.measures import Request, load_run
 from launch.tables import format_bounds, format_markdown

@@ -14,6 +14,7 @@ from common.data.events import RecEvents, make_searches
 from common.data.timeline import build_timeline
 from common.data.view import View
 from common.ranking.protocols import make_validator
+from common.runs.validation import open_validators
 from common.training.loop import train
 from common.training.mesh import make_mesh
 from common.training.settings import TrainSettings
@@ -22,7 +23,6 @@ from gensr_jax.graph import build_graph
 from gensr_jax.lightgcn import init_lightgcn
 from gensr_jax.pretrain import is_collaborative, make_pretrain_stage
 from gensr_jax.settings import PretrainSettings
-from launch.validation import open_validators
 
 USERS, EACH = 64, 7  # users, and items that each of them takes
 VIEW = View(rec_length=5, search_length=5, clicks=1)

@@ -18,13 +18,13 @@ from common.data.batches import training_source
 from common.data.dataset import Dataset
 from common.data.folder import load_dataset
 from common.data.timeline import Timeline, build_timeline
+from common.runs.config_file import load_config_file
+from common.runs.tasks import build_task, take_batch
 from common.training.mesh import MODEL, full_sharding, put_batch, read_mesh, row_sharding
 from common.training.optimizers import map_named, name_leaves
 from common.training.sharding import find_shardings, find_spec, pad_task
 from common.training.step import init_params, place_key, prepare_constants
 from common.training.task import Task
-from launch.config_file import load_config_file
-from launch.methods import build_task, take_batch
 
 ROOT = Path(__file__).resolve().parents[2]
 MESHES = ("data:1", "data:4,model:2")

@@ -8,7 +8,7 @@ import jax
 import jaxlib
 import pytest
 
-from launch.run import use_compilation_cache
+from common.runs.run import use_compilation_cache
 
 
 @pytest.fixture

@@ -9,9 +9,9 @@ import pytest
 from setuptools import find_packages
 
 from common.errors import InputError
+from common.runs.config_file import load_config_file, split_argument
 from common.runs.methods import PLACES, settle
 from launch.config import take_config
-from launch.config_file import load_config_file, split_argument
 
 ROOT = Path(__file__).resolve().parents[2]
 HEAD = "from ml_collections import ConfigDict\n"

@@ -239,8 +239,8 @@ def test_a_full_disk_while_judging(mode, room, file, disk, mounts, tiny, finishe
         ("main", "common.training.logbook:Logbook.write"),
         ("main", "common.training.checkpoints:Checkpoints.save"),
         ("main", "common.training.checkpoints:write_checksums"),
-        ("evaluate", "launch.judging:write_ranks"),
-        ("evaluate", "launch.judging:write_results"),
+        ("evaluate", "common.runs.judging:write_ranks"),
+        ("evaluate", "common.runs.judging:write_results"),
         ("explain", "launch.explain:name_file"),
         ("compare", "launch.compare:write_beside"),
         ("compare", "launch.compare:draw_comparison"),
@@ -267,7 +267,7 @@ def test_a_folder_that_vanishes(command, when, disk, mounts, tiny, finished, req
 @pytest.mark.parametrize(
     ("command", "when"),
     [
-        ("main", "launch.run:build_timeline"),
+        ("main", "common.runs.run:build_timeline"),
         ("main", "common.data.loading:make_rec_events"),
         ("audit", "common.data.loading:make_rec_events"),
         ("audit", "common.data.audit:audit_dataset"),

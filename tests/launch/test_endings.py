@@ -117,7 +117,7 @@ def test_what_a_terminal_cannot_show_is_written_out(tmp_path):
 )
 def test_a_user_without_name_and_home_goes_without_the_cache():
     code = (
-        "import jax\nfrom launch.run import use_compilation_cache\nuse_compilation_cache()\n"
+        "import jax\nfrom common.runs.run import use_compilation_cache\nuse_compilation_cache()\n"
         "print(jax.config.jax_compilation_cache_dir)"
     )
     words = ["setpriv", "--reuid=54321", "--clear-groups", "--inh-caps=+dac_override"]

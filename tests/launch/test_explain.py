@@ -11,13 +11,13 @@ import numpy as np
 import pytest
 
 from common.data.batches import evaluation_source
+from common.data.names import Names, User, resolve_users
 from common.data.view import View
 from common.errors import InputError
 from common.ranking.ranks import read_ranks
 from launch.explain import name_file
 from launch.explain_cases import choose_case
 from launch.explain_text import format_explanation
-from launch.names import Names, User, resolve_users
 from launch.pictures import draw_evidence
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -11,12 +11,12 @@ import pytest
 from common.data.folder import PrepareSettings, load_dataset, write_dataset
 from common.data.readers.synthetic import generate
 from common.ranking.results import read_results
+from common.runs.config_file import load_config_file
+from common.runs.tasks import build_task
+from common.runs.validation import name_judging_lists
 from launch import compare, prepare
 from launch import main as train_command
 from launch.command import run_command
-from launch.config_file import load_config_file
-from launch.methods import build_task
-from launch.validation import name_judging_lists
 
 ROOT = Path(__file__).resolve().parents[2]
 TINY = str(ROOT / "lcr_jax/configs/tiny.py")

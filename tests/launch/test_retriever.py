@@ -15,15 +15,15 @@ from common.data.timeline import build_timeline
 from common.data.view import View
 from common.ranking.ranks import read_ranks
 from common.ranking.results import read_results
+from common.runs.config_file import load_config_file
+from common.runs.folder import claim_workdir
 from common.runs.methods import settle
+from common.runs.retriever import attach_retriever
 from common.training.mesh import make_mesh
 from common.training.task import Retriever, Task
 from gensr_jax.settings import Eval, Settings
 from launch import main as train_command
 from launch.command import run_command
-from launch.config_file import load_config_file
-from launch.retriever import attach_retriever
-from launch.run_folder import claim_workdir
 
 KNN = str(Path(__file__).resolve().parents[2] / "baselines_jax/configs/item_knn_demo.py")
 

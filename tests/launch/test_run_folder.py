@@ -8,10 +8,10 @@ from dataclasses import replace
 import pytest
 
 from common.errors import InputError
+from common.runs.folder import check_workdir, claim_workdir, open_folder, was_judged
 from common.settings.reading import as_values
 from common.settings.roles import describe_evaluation
 from gensr_jax.settings import Settings
-from launch.run_folder import check_workdir, claim_workdir, open_folder, was_judged
 
 LISTS = ["list.joint.uniform9.rec.valid"]
 

@@ -14,12 +14,12 @@ from common.data.readers.synthetic import generate
 from common.data.timeline import build_timeline
 from common.errors import InputError
 from common.ranking.results import read_results
+from common.runs.trained import parse_runs
 from launch import main as train_command
 from launch import study
 from launch.command import run_command
 from launch.studies import noise
 from launch.studies.masking import choose_slots
-from launch.trained import parse_runs
 
 ROOT = Path(__file__).resolve().parents[2]
 

@@ -14,12 +14,12 @@ from common.data.folder import PrepareSettings, write_dataset
 from common.data.loading import read_manifest
 from common.data.readers.synthetic import generate
 from common.errors import InputError
+from common.runs.folder import claim_workdir
 from common.runs.methods import settle
 from common.settings.roles import describe_evaluation
 from launch import sweep
 from launch.command import run_command
 from launch.config import take_config
-from launch.run_folder import claim_workdir
 
 ROOT = Path(__file__).resolve().parents[2]
 KNN = str(ROOT / "baselines_jax/configs/item_knn_demo.py")

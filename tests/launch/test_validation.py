@@ -13,13 +13,13 @@ from common.data.timeline import build_timeline
 from common.data.view import View, candidate_items
 from common.errors import InputError
 from common.ranking.results import read_results
+from common.runs.validation import open_validators, settle_metrics
 from common.training.mesh import make_mesh
 from common.training.task import Stage, Stopping, Task
 from gensr_jax.settings import CfSettings, Eval, Settings, Train
 from launch import audit, prepare
 from launch import main as train_command
 from launch.command import run_command
-from launch.validation import open_validators, settle_metrics
 
 ROOT = Path(__file__).resolve().parents[2]
 CONFIG = Settings(eval=Eval(batch_size=256, filter_seen="history"))

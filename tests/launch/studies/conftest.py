@@ -8,12 +8,12 @@ import pytest
 
 from common.data.fingerprint import describe_data
 from common.data.folder import load_dataset
+from common.runs.tasks import take_batch
+from common.runs.trained import Trained
 from common.training.mesh import put_batch
 from common.training.step import init_params, place_key, prepare_constants
 from gensr_jax.configs import tiny as config_file
-from launch.methods import take_batch
 from launch.studies import generative, query
-from launch.trained import Trained
 
 
 @pytest.fixture

@@ -23,7 +23,14 @@ from common.data.timeline import Timeline, build_timeline
 from common.errors import InputError
 from common.ranking.report import find_problems
 from common.ranking.rows import choose_rows
+from common.runs.evaluate_on import open_other, tell_data
+from common.runs.folder import check_workdir, claim_workdir, holding
+from common.runs.judging import evaluate_method
 from common.runs.methods import settle
+from common.runs.retriever import attach_retriever
+from common.runs.tasks import build_task, take_batch, take_stage_batch
+from common.runs.validation import name_judging_lists, open_validators, settle_metrics
+from common.runs.workdirs import is_finished
 from common.settings.reading import as_values, take_fields
 from common.settings.roles import describe_evaluation, select_settings
 from common.training.check_task import check_task
@@ -44,13 +51,6 @@ from common.training.stage_loop import Source, check_batch
 from common.training.start import check_start
 from common.training.step import init_params, place_key
 from common.training.task import Stage, Task
-from launch.evaluate_on import open_other, tell_data
-from launch.judging import evaluate_method
-from launch.methods import build_task, take_batch, take_stage_batch
-from launch.retriever import attach_retriever
-from launch.run_folder import check_workdir, claim_workdir, holding
-from launch.validation import name_judging_lists, open_validators, settle_metrics
-from launch.workdirs import is_finished
 
 
 def run_method(

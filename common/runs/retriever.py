@@ -14,12 +14,12 @@ from common.data.dataset import Dataset
 from common.data.fingerprint import check_parts, describe_data, select_parts
 from common.data.timeline import Timeline
 from common.errors import InputError
+from common.runs.folder import open_folder
+from common.runs.tasks import build_task, take_batch
+from common.runs.trained import load_best
+from common.runs.workdirs import is_finished
 from common.training.sharding import pad_task
 from common.training.task import Other, Retriever, Task
-from launch.methods import build_task, take_batch
-from launch.run_folder import open_folder
-from launch.trained import load_best
-from launch.workdirs import is_finished
 
 
 def attach_retriever(

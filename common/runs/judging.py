@@ -21,11 +21,11 @@ from common.ranking.results import build_results, write_results
 from common.ranking.rows import choose_rows
 from common.ranking.sanity import merge_ranks, rank_baselines
 from common.ranking.slices import slice_ranks
+from common.runs.evidence import weigh_evidence
 from common.training.mesh import fetch, spread_batch
 from common.training.processes import is_first, meet
 from common.training.sharding import count_numbers
 from common.training.task import Constants, Params, Task
-from launch.evidence import weigh_evidence
 
 
 def evaluate_method(

@@ -15,14 +15,14 @@ from typing import Any, NamedTuple
 
 from common.data.fingerprint import find_differences, read_parts, select_parts, sum_up
 from common.errors import InputError
+from common.files import make_folder, write_beside
 from common.json_files import read_json, take
 from common.locks import only_writer
 from common.runs.methods import PLACES, find_method
+from common.runs.workdirs import is_finished
 from common.settings.groups import RunSettings
 from common.settings.reading import as_values, flatten, read_settings
 from common.settings.roles import describe_evaluation, find_roles, newer_defaults
-from launch.files import make_folder, write_beside
-from launch.workdirs import is_finished
 
 LOCK = ".lock"
 _THE_SAME = "use another --workdir, or the same settings to go on"

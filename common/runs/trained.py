@@ -20,15 +20,15 @@ from common.data.fingerprint import (
 from common.data.folder import load_dataset
 from common.data.timeline import Timeline, build_timeline
 from common.errors import InputError
+from common.runs.folder import RunFolder, open_folder, read_run
 from common.runs.methods import find_method
+from common.runs.tasks import take_batch
+from common.runs.workdirs import match_workdirs
 from common.settings.roles import select_settings
 from common.training.mesh import copy_batch
 from common.training.restore import load_trained
 from common.training.step import init_params, place_key
 from common.training.task import Constants, Params, Task
-from launch.methods import take_batch
-from launch.run_folder import RunFolder, open_folder, read_run
-from launch.workdirs import match_workdirs
 
 
 class Trained(NamedTuple):
