@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from common.runs.methods import Method
+from common.runs.methods import Explainer, Method
 from common.settings.reading import read_settings
 from gensr_jax.settings import Settings
 
@@ -38,4 +38,12 @@ def open_model(config: Any, dataset: Dataset) -> Opened:
     return open_task(read_settings(Settings(), config), dataset)
 
 
-METHOD = Method(Settings(), build)
+def _explain() -> Explainer:
+    from gensr_jax.explain import explain_filter
+    from gensr_jax.explain_picture import draw_filter
+    from gensr_jax.explain_text import format_filter
+
+    return Explainer(explain_filter, format_filter, draw_filter)
+
+
+METHOD = Method(Settings(), build, _explain)

@@ -8,8 +8,8 @@ from typing import Any
 
 from common.data.fingerprint import find_elsewhere
 from common.ranking.evidence import FIGURES
-from launch.pictures import COLORS, open_figure, plain
-from launch.tables import format_bounds, format_markdown
+from common.report.pictures import COLORS, open_figure, plain
+from common.report.tables import format_bounds, format_markdown
 
 _OTHERS, _REFERENCE, _SEED = COLORS[0], COLORS[1], "#888888"
 

@@ -10,9 +10,8 @@ from __future__ import annotations
 import json
 import re
 import sys
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import jax
 
@@ -23,35 +22,15 @@ from common.data.timeline import build_timeline
 from common.errors import InputError
 from common.files import make_folder, write_beside
 from common.ranking.seen import choose_filter
+from common.runs.cases import Explanation, choose_case, find_case
 from common.runs.folder import check_workdir
-from common.runs.methods import settle
+from common.runs.methods import PLACES, find_method, settle
 from common.runs.retriever import attach_retriever
 from common.runs.run import use_compilation_cache
 from common.runs.tasks import build_task
 from common.runs.trained import load_model
 from common.training.mesh import make_mesh
 from common.training.task import ranks_catalogue
-from launch.explain_cases import Case, Explanation, choose_case, find_case
-from launch.explain_evidence import explain_evidence
-from launch.explain_filter import explain_filter
-from launch.explain_filter_text import format_filter
-from launch.explain_text import format_explanation
-from launch.pictures import draw_evidence, draw_filter
-
-
-class Kind(NamedTuple):
-    """How the runs of one method are explained."""
-
-    # open(trained, mesh, names, filter_seen) -> a function from a case to what is written about it
-    open: Callable[..., Callable[[Case], Explanation]]
-    tell: Callable[[Explanation], str]
-    draw: Callable[[Path, Explanation], None]
-
-
-KINDS = {
-    "lcr": Kind(explain_evidence, format_explanation, draw_evidence),
-    "gensr": Kind(explain_filter, format_filter, draw_filter),
-}
 
 
 def explain_run(config: Any, workdir: Path, users: str) -> int:
@@ -70,12 +49,14 @@ def explain_run(config: Any, workdir: Path, users: str) -> int:
     dataset = load_dataset(Path(config.data.path), config.data.split)
     chosen = resolve_users(dataset, users)
     task = build_task(config, dataset)
-    if task.name not in KINDS:
+    method = find_method(config.method)
+    if method.explain is None:
+        known = [name for name in PLACES if find_method(name).explain]
         raise InputError(
             f"--mode=explain: the method {task.name} has nothing to show; use a run of "
-            f"{' or '.join(KINDS)}"
+            f"{' or '.join(known)}"
         )
-    kind = KINDS[task.name]
+    kind = method.explain()
     check_workdir(workdir, config, describe_data(dataset), evaluates=True)
     timeline = build_timeline(dataset.rec, dataset.search, dataset.n_users, dataset.history_order)
     mesh = make_mesh(jax.devices()[:1])

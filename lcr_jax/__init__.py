@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from common.runs.methods import Method
+from common.runs.methods import Explainer, Method
 from common.settings.reading import read_settings
 from lcr_jax.settings import Settings
 
@@ -27,4 +27,12 @@ def build(config: Any, dataset: Dataset, read_step: int = -1) -> Task:
     return build_task(read_settings(Settings(), config), dataset, read_step)
 
 
-METHOD = Method(Settings(), build)
+def _explain() -> Explainer:
+    from lcr_jax.explain import explain_evidence
+    from lcr_jax.explain_picture import draw_evidence
+    from lcr_jax.explain_text import format_explanation
+
+    return Explainer(explain_evidence, format_explanation, draw_evidence)
+
+
+METHOD = Method(Settings(), build, _explain)

@@ -28,12 +28,22 @@ PLACES = {
 }
 
 
+class Explainer(NamedTuple):
+    """How a method tells what a trained model of it does for single users."""
+
+    # open(trained, mesh, names, filter_seen) -> a function from a case to its explanation
+    open: Callable[..., Callable[..., Any]]
+    tell: Callable[..., str]  # tell(explanation) -> text of at most 100 columns
+    draw: Callable[..., None]  # draw(path, explanation) makes a picture
+
+
 class Method(NamedTuple):
     """What a method package offers."""
 
     settings: RunSettings  # every key with its default
     # build(settings, dataset) -> the task. Raises InputError naming a key that cannot be.
     build: Callable[..., Task]
+    explain: Callable[[], Explainer] | None = None  # a call, as it imports jax
 
 
 def find_method(name: Any) -> Method:

@@ -31,6 +31,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from common.data.hashing import SUBSET, draw_uniform
+from common.report.tables import format_bounds, format_markdown
 from common.runs.folder import RunFolder
 from gensr_jax.states import States
 from launch.studies.critic import CriticSettings, infonce_terms
@@ -52,7 +53,6 @@ from launch.studies.generative import (
 from launch.studies.information_picture import draw_information
 from launch.studies.measures import Columns, Measured, Request, bound, measure_methods
 from launch.studies.toy_information import check_estimators, compare_weights
-from launch.tables import format_bounds, format_markdown
 
 TASKS = ("rec", "search")
 WIDTHS = (16, 32)

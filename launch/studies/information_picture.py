@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from launch.pictures import COLORS, open_figure, plain
+from common.report.pictures import COLORS, open_figure, plain
 
 _MARKS = {"infonce": "o", "gaussian": "s", "ksg": "^"}
 _SAY = {"infonce": "InfoNCE", "gaussian": "Gaussian", "ksg": "neighbours"}

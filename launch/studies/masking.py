@@ -21,10 +21,11 @@ from common.data.edits import drop_search
 from common.data.hashing import MASK, draw_uniform
 from common.errors import InputError
 from common.ranking.metrics import metrics_from_ranks
+from common.report.pictures import COLORS, open_figure, plain
+from common.report.tables import format_bounds, format_markdown
 from common.runs.evidence import make_weigher
 from common.runs.folder import RunFolder
 from common.training.mesh import put_batch
-from launch.pictures import COLORS, open_figure, plain
 from launch.studies.measures import (
     Columns,
     Measured,
@@ -34,7 +35,6 @@ from launch.studies.measures import (
     make_ranker,
     measure_methods,
 )
-from launch.tables import format_bounds, format_markdown
 
 CHOICES = ("top", "random", "bottom")
 MEASURES = ("score", "NDCG@10")

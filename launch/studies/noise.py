@@ -21,11 +21,12 @@ from common.data.edits import inject_searches, is_injected, pool_searches
 from common.errors import InputError
 from common.ranking.intervals import compare_columns
 from common.ranking.metrics import metrics_from_ranks
+from common.report.pictures import COLORS, open_figure, plain
+from common.report.tables import format_bounds, format_markdown
 from common.runs.evidence import make_weigher
 from common.runs.folder import RunFolder
 from common.runs.tasks import build_task
 from common.runs.trained import Trained
-from launch.pictures import COLORS, open_figure, plain
 from launch.studies.measures import (
     Columns,
     Measured,
@@ -35,7 +36,6 @@ from launch.studies.measures import (
     make_ranker,
     measure_methods,
 )
-from launch.tables import format_bounds, format_markdown
 
 SHARES = (0.0, 0.25, 0.5, 1.0)
 METRICS = ("NDCG@10", "NDCG@5")

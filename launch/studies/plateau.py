@@ -12,11 +12,11 @@ from typing import Any
 import numpy as np
 
 from common.errors import InputError
+from common.report.pictures import COLORS, open_figure, plain
+from common.report.tables import format_markdown
 from common.runs.folder import RunFolder
-from launch.pictures import COLORS, open_figure, plain
 from launch.studies.measures import Request
 from launch.studies.record import read_record
-from launch.tables import format_markdown
 
 STAGE = "tune"
 THRESHOLDS = (0.49, 0.45)

@@ -31,9 +31,10 @@ import numpy as np
 
 from common.data.batches import choose_training_rows, training_source
 from common.data.hashing import SUBSET, draw_uniform
+from common.report.pictures import COLORS, open_figure, plain
+from common.report.tables import format_markdown
 from common.training.mesh import put_batch
 from gensr_jax.states import encoder_gradient
-from launch.pictures import COLORS, open_figure, plain
 from launch.studies.generative import (
     Generative,
     check_generative,
@@ -51,7 +52,6 @@ from launch.studies.space_measures import (
     share_between,
     silhouette,
 )
-from launch.tables import format_markdown
 
 TASKS = ("rec", "search")
 BATCHES = 48  # of each task

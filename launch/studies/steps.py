@@ -18,11 +18,12 @@ from common.ranking.evidence import FIGURES
 from common.ranking.intervals import compare_columns
 from common.ranking.metrics import metrics_from_ranks
 from common.ranking.ranks import RankTable
+from common.report.pictures import COLORS, open_figure, plain
+from common.report.tables import format_bounds, format_markdown
 from common.runs.evidence import weigh_evidence
 from common.runs.folder import RunFolder
 from common.runs.methods import find_method
 from launch.compare import read_ranked
-from launch.pictures import COLORS, open_figure, plain
 from launch.studies.measures import (
     Measured,
     Request,
@@ -31,7 +32,6 @@ from launch.studies.measures import (
     make_ranker,
     measure_methods,
 )
-from launch.tables import format_bounds, format_markdown
 
 METRIC = "NDCG@10"
 Evidence = list[dict[str, Any]]  # one entry per seed: {figure: {value, low, high}}

@@ -13,10 +13,10 @@ import numpy as np
 
 from common.errors import InputError
 from common.ranking.evidence import FIGURES
+from common.report.pictures import COLORS, open_figure, plain
+from common.report.tables import format_bounds, format_markdown
 from common.runs.evidence import weigh_evidence
-from launch.pictures import COLORS, open_figure, plain
 from launch.studies.measures import Request, load_run
-from launch.tables import format_bounds, format_markdown
 
 SCORERS = ("own", "swapped")
 

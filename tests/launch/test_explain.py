@@ -15,10 +15,10 @@ from common.data.names import Names, User, resolve_users
 from common.data.view import View
 from common.errors import InputError
 from common.ranking.ranks import read_ranks
+from common.runs.cases import choose_case
 from launch.explain import name_file
-from launch.explain_cases import choose_case
-from launch.explain_text import format_explanation
-from launch.pictures import draw_evidence
+from lcr_jax.explain_picture import draw_evidence
+from lcr_jax.explain_text import format_explanation
 
 ROOT = Path(__file__).resolve().parents[2]
 KNN = ROOT / "baselines_jax/configs/item_knn_demo.py"

@@ -11,11 +11,11 @@ import pytest
 from common.data.names import User, resolve_users
 from common.ranking.ranks import read_ranks
 from common.ranking.seen import find_seen
+from common.runs.cases import choose_case, find_case
+from gensr_jax.explain_picture import draw_filter
+from gensr_jax.explain_text import format_filter
 from launch import main as train_command
 from launch.command import run_command
-from launch.explain_cases import choose_case, find_case
-from launch.explain_filter_text import format_filter
-from launch.pictures import draw_filter
 
 
 @pytest.fixture

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from common.printable import printable
-from launch.explain_text import (
+from common.report.words import (
     WIDTH,
     list_recommended,
     name_item,

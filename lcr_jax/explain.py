@@ -17,10 +17,10 @@ from common.data.dataset import Dataset
 from common.data.names import Names
 from common.ranking.catalogue import split_catalogue
 from common.ranking.seen import find_seen
+from common.report.tables import format_age, format_time
+from common.runs.cases import Case, Explanation, describe_case
 from common.runs.trained import Trained
 from common.training.mesh import put_batch
-from launch.explain_cases import Case, Explanation, describe_case
-from launch.tables import format_age, format_time
 
 TOP = 20
 

@@ -33,10 +33,10 @@ from common.ranking.rerank import (
     rerank_catalogue,
 )
 from common.ranking.rows import RankedRows
+from common.report.tables import format_age, format_time
+from common.runs.cases import Case, Explanation, describe_case
 from common.runs.trained import Trained
 from common.training.mesh import put_batch
-from launch.explain_cases import Case, Explanation, describe_case
-from launch.tables import format_age, format_time
 
 TOP = 20
 SHOWN = 3  # recommended items whose weights are told, beside the target's

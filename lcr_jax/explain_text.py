@@ -1,4 +1,4 @@
-"""An explanation as text, at most 100 columns wide: what all have in common, and LCR's."""
+"""What LCR relied on, as text of at most 100 columns."""
 
 from __future__ import annotations
 
@@ -6,59 +6,12 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from common.printable import printable
-
-WIDTH = 100
+from common.report.words import WIDTH, list_recommended, name_item, say_target, say_who, shorten
 
 
 def format_explanation(explanation: Mapping[str, Any]) -> str:
     """What the model read, what it relied on, what it recommends; from the JSON content alone."""
     return printable("\n".join(line.rstrip() for line in _lines(explanation)) + "\n")
-
-
-def shorten(text: str, width: int) -> str:
-    """The text in at most `width` characters, safe to print."""
-    text = printable(" ".join(text.split()), keep="")
-    return text if len(text) <= width else text[: width - 1].rstrip() + "…"
-
-
-def name_item(item: Mapping[str, Any]) -> str:
-    """The title, or the raw id where there is none."""
-    return str(item["title"] or item["raw_id"])
-
-
-def say_target(explanation: Mapping[str, Any], width: int) -> str:
-    """The true target and its rank in at most `width` characters; only the title is cut."""
-    target = explanation["target"]
-    if target is None:
-        return "no target: what would be recommended next"
-    low, high = target["rank"], target["rank_if_ties_lost"]
-    rank = f"{low:,}" if low == high else f"{low:,} to {high:,} (tied)"
-    start, end = f"target {target['time']}: ", f" (rank {rank} of {target['ranked_items']:,})"
-    return start + shorten(name_item(target), max(width - len(start + end), 8)) + end
-
-
-def say_who(explanation: Mapping[str, Any]) -> str:
-    """The user, the data and the method."""
-    return (
-        f"user {printable(explanation['user'], keep='')} (#{explanation['user_number']})  "
-        f"{explanation['dataset']['name']}, {explanation['split']}, part {explanation['part']}  "
-        f"method {explanation['method']}"
-    )
-
-
-def list_recommended(explanation: Mapping[str, Any]) -> Iterator[str]:
-    """The recommended items, the target marked."""
-    target, found = explanation["target"], explanation.get("found")
-    yield f"recommended: top {len(explanation['recommendations'])}" + (
-        "" if found is None else f" (in brackets the place that {found['by']} gives it)"
-    )
-    for item in explanation["recommendations"]:
-        mark = "*" if target is not None and item["item"] == target["item"] else " "
-        place = "" if found is None else f"{'[' + str(item['found_rank']) + ']':>6}  "
-        title = shorten(name_item(item), WIDTH - 20 - len(place))
-        yield f" {mark}{item['rank']:>3}  {item['score']:>9.4f}  {place}{title}"
-    if target is not None:
-        yield "  (* = the true target)"
 
 
 def _lines(explanation: Mapping[str, Any]) -> Iterator[str]:
