@@ -12,21 +12,16 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
+from dataclasses import fields
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import Any
 
 from absl import flags
 
 from common.errors import InputError
 from common.printable import printable
 from launch.command import ending_on_sigterm, parse_flags, run_command
-
-if TYPE_CHECKING:
-    from common.data.folder import PrepareSettings
-    from common.data.schema import SourceTables
-
-Say = Callable[[str], None]
 
 # Flags that only one source understands; given with another they would do nothing.
 _ONLY_FOR = {
@@ -56,16 +51,13 @@ def main(argv: Sequence[str]) -> int:
 
     # Imported late: --help and bad flags need neither numpy nor pyarrow.
     from common.data.describe import describe_dataset, describe_split
-    from common.data.folder import check_place, load_dataset, write_dataset
+    from common.data.folder import PrepareSettings, check_place, load_dataset, write_dataset
+    from common.data.readers.sources import SourceOptions, read_source
 
-    settings, out = _make_settings(values), Path(values.out)
+    settings, out = PrepareSettings(**_take(values, PrepareSettings)), Path(values.out)
     check_place(out, settings.overwrite)  # before any work
     with ending_on_sigterm():
-        source = _read_source(values, say)
-        if values.truth:
-            from common.data.readers.truth_tables import add_truth
-
-            source = add_truth(source, Path(values.truth), say=say)
+        source = read_source(SourceOptions(**_take(values, SourceOptions)), say=say)
         manifest = write_dataset(out, source, settings, say=say)
     say("reading it back")
     report = [f"dataset {manifest['name']} in {out}"]
@@ -158,51 +150,11 @@ def _check_flags(values: flags.FlagValues) -> None:
             raise InputError(f"--{name}: is for the split global_time only; add it to --splits")
 
 
-def _make_settings(values: flags.FlagValues) -> PrepareSettings:
-    from common.data.folder import PrepareSettings
-
-    return PrepareSettings(
-        history_order=values.history_order,
-        splits=tuple(values.splits),
-        seed=values.seed,
-        negatives=values.negatives,
-        t1=values.t1,
-        t2=values.t2,
-        overwrite=values.overwrite,
-    )
-
-
-def _read_source(values: flags.FlagValues, say: Say) -> SourceTables:
-    if values.source == "synthetic":
-        from common.data.readers.synthetic import generate
-
-        say(f"generating {values.preset}")
-        return generate(values.preset, values.seed)
-    if values.source == "tables":
-        from common.data.readers.table_options import TableOptions
-        from common.data.readers.tables import read_tables
-
-        options = TableOptions(
-            tuple(values.columns),
-            values.list_separator,
-            values.add_missing_items,
-            values.click_window,
-        )
-        return read_tables(Path(values.raw), options, say=say)
-
-    from common.data.pseudo_queries import Recipe
-    from common.data.readers.amazon_2014 import read_amazon
-
-    recipe = Recipe(
-        letters_only=values.letters_only,
-        drop_root=values.drop_root,
-        search_share=values.search_share,
-        mode=values.query_mode,
-    )
-    order = Path(values.order) if values.order else None
-    return read_amazon(
-        Path(values.raw), values.category, recipe=recipe, seed=values.seed, order=order, say=say
-    )
+def _take(values: flags.FlagValues, kind: Any) -> dict[str, Any]:
+    """The values of the flags that are called as the fields of a dataclass."""
+    names = [field.name for field in fields(kind) if field.name in values]
+    found = {name: values[name].value for name in names}
+    return {key: tuple(v) if isinstance(v, list) else v for key, v in found.items()}
 
 
 if __name__ == "__main__":

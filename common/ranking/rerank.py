@@ -134,8 +134,18 @@ def find_top(
 ) -> jax.Array:
     """The items with the highest scores of each row, best first: int32 [B, R].
 
+    As `find_best`, without the scores.
+    """
+    return find_best(score, seen, items, count)[0]
+
+
+def find_best(
+    score: Callable[[jax.Array], jax.Array], seen: jax.Array, items: np.ndarray, count: int
+) -> tuple[jax.Array, jax.Array]:
+    """The items with the highest scores of each row, best first, int32 [B, R], and their scores.
+
     score: int32 [I] items -> [B, I] scores; seen, items: as in `make_shortlist`; count: R
-    Of equal items the smaller id comes first. 0 where fewer items are left.
+    Of equal items the smaller id comes first. 0, and -inf, where fewer items are left.
     """
     rows = jnp.arange(len(seen))[:, None]
 
@@ -155,4 +165,4 @@ def find_top(
     shape = (len(seen), count)
     start = (jnp.full(shape, -jnp.inf, jnp.float32), jnp.zeros(shape, jnp.int32))
     (top, ids), _ = lax.scan(step, start, jnp.asarray(items))
-    return jnp.where(top > -jnp.inf, ids, 0)
+    return jnp.where(top > -jnp.inf, ids, 0), top

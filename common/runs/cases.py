@@ -55,25 +55,35 @@ def choose_case(dataset: Dataset, timeline: Timeline, user: User, min_history: i
 
 
 def append_next(dataset: Dataset, user: int) -> Case:
-    """A target without an item, 1 ms after the user's last event or click, in a dataset's copy."""
+    """What would be recommended to a user after the whole history."""
+    longer, timeline, rows = append_targets(dataset, np.array([user]))
+    return Case(longer, timeline, int(rows[0]), "next")
+
+
+def append_targets(dataset: Dataset, users: np.ndarray) -> tuple[Dataset, Timeline, np.ndarray]:
+    """A copy of a dataset with a target without an item for each user, 1 ms after the last event
+    or click: the dataset, its timeline, and the rows int64 [n] of the targets in rec.parquet.
+
+    users: int [n], each once
+    """
     rec, search = dataset.rec, dataset.search
-    row = int(np.searchsorted(rec.user, user, side="right"))
+    last = np.zeros(dataset.n_users + 1, np.int64)
     clicker = search.user[search.click_search]
-    last = max(
-        int(ts[of == user].max(initial=0))
-        for of, ts in (
-            (rec.user, rec.ts), (search.user, search.ts), (clicker, search.click_ts)
-        )
-    )  # fmt: skip
-    event = {"user": user, "ts": last + 1, "seq": 0, "item": 0, "label": 1}
-    columns = [np.insert(getattr(rec, name), row, event[name]) for name in RecEvents._fields]
+    for of, ts in ((rec.user, rec.ts), (search.user, search.ts), (clicker, search.click_ts)):
+        np.maximum.at(last, of, ts)
+    place = np.searchsorted(rec.user, users, side="right")
+    event = {"user": users, "ts": last[users] + 1, "seq": 0, "item": 0, "label": 1}
+    columns = [np.insert(getattr(rec, name), place, event[name]) for name in RecEvents._fields]
     moved = {
-        (task, part): rows + (rows >= row) if task == "rec" else rows
+        (task, part): rows + np.searchsorted(np.sort(place), rows, side="right")
+        if task == "rec"
+        else rows
         for (task, part), rows in dataset.rows.items()
     }
     longer = dataclasses.replace(dataset, rec=RecEvents(*columns), rows=moved)
     timeline = build_timeline(longer.rec, search, dataset.n_users, dataset.history_order)
-    return Case(longer, timeline, row, "next")
+    order = np.argsort(np.argsort(place, kind="stable"), kind="stable")
+    return longer, timeline, place + order
 
 
 def find_case(

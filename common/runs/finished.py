@@ -1,0 +1,276 @@
+"""A finished run in the hand: its results, rankings and explanations, without flags."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+import pyarrow as pa
+from jax.sharding import Mesh
+
+from common.data.dataset import Dataset
+from common.data.fingerprint import check_parts, describe_data, select_parts
+from common.data.folder import load_dataset
+from common.data.names import Names, User, resolve_users
+from common.data.timeline import Timeline, build_timeline
+from common.errors import InputError
+from common.ranking.results import read_results
+from common.ranking.seen import choose_filter
+from common.ranking.top import rank_top
+from common.runs.cases import Case, append_targets, choose_case, find_case
+from common.runs.folder import RunFolder, open_folder
+from common.runs.methods import find_method
+from common.runs.retriever import attach_retriever
+from common.runs.tasks import build_task
+from common.runs.trained import Trained, load_best
+from common.training.mesh import make_mesh
+
+
+@dataclass(frozen=True)
+class Interval:
+    """A figure with its 95 % bootstrap interval."""
+
+    value: float
+    low: float
+    high: float
+
+
+@dataclass(frozen=True)
+class Explained:
+    """What a model relied on for one target of one user."""
+
+    user: str  # raw id
+    task: str  # "rec" or "search"
+    part: str  # "test", "valid", or "next": after the whole history
+    text: str  # at most 100 columns wide
+    content: Mapping[str, Any]  # everything, as WORKDIR/explain/ID.json has it
+    recommendations: pa.Table  # place, item, score, title
+    evidence: np.ndarray  # float64 [N + 1, K]: of N searches, the oldest first, and of "nothing
+    #                       useful", for K reasoning steps; [0, 0] where a method has none
+    searches: pa.Table  # query, age, evidence (mean over the steps); empty where there is none
+    draw: Callable[[str | Path], None]  # draw(path) makes a PNG; raises InputError, WriteError
+
+
+@dataclass(frozen=True)
+class FinishedRun:
+    """A trained model with the data that it was trained on. Everything is read when it is needed.
+
+    Made by `common.runs.open_run` and `common.runs.train`.
+    """
+
+    folder: RunFolder
+    dataset: Dataset
+
+    @property
+    def workdir(self) -> Path:
+        return self.folder.workdir
+
+    @property
+    def settings(self) -> Any:
+        """The settings of its method, a frozen tree."""
+        return self.folder.config
+
+    @property
+    def trained_on(self) -> Mapping[str, Any]:
+        """The dataset's name, split and the hashes of its parts."""
+        return self.folder.data
+
+    @cached_property
+    def timeline(self) -> Timeline:
+        data = self.dataset
+        return build_timeline(data.rec, data.search, data.n_users, data.history_order)
+
+    @cached_property
+    def mesh(self) -> Mesh:
+        return make_mesh(jax.devices()[:1])
+
+    @cached_property
+    def _best(self) -> tuple[Trained, int | None]:
+        data, settings = self.dataset, self.settings
+        task = build_task(settings, data)
+        task = attach_retriever(settings, task, data, self.timeline, self.mesh)
+        return load_best(task, self.workdir, settings.seed, data, self.timeline, self.mesh)
+
+    @property
+    def model(self) -> Trained:
+        """Its task with the best parameters and the constants."""
+        return self._best[0]
+
+    @property
+    def step(self) -> int | None:
+        """The step of the best parameters; None where nothing was trained."""
+        return self._best[1]
+
+    @cached_property
+    def results(self) -> Mapping[str, Mapping[str, Mapping[str, Interval]]]:
+        """Of results.json: task -> protocol -> metric -> figure.
+
+        Raises InputError where the run was not judged.
+        """
+        path = self.workdir / "results.json"
+        if not path.is_file():
+            raise InputError(f"{path}: missing; evaluate the run with --mode=evaluate")
+        return {
+            task: {
+                protocol: {m: Interval(**bounds) for m, bounds in table.items()}
+                for protocol, table in protocols.items()
+            }
+            for task, protocols in read_results(path)["tasks"].items()
+        }
+
+    def rank(
+        self, users: Sequence[str], task: str = "rec", count: int = 10, at: str = "now"
+    ) -> pa.Table:
+        """The best items for some users.
+
+        users: raw ids of the dataset's source, or "#17" for the dense id 17
+        task:  "rec", or "search" for the query of the user's newest test row
+        at:    "now", when all events are known; or "test", before the user's newest test target
+        Returns a table with a row per user and place: user, place (from 1), item (raw id), score,
+        title (null where there is none), without the items that the run's filter_seen leaves out.
+        Raises InputError for users who are not there or have too short a history.
+        """
+        chosen = resolve_users(self.dataset, ",".join(users))
+        dataset, timeline, rows = self._find_rows(chosen, task, at)
+        found = rank_top(
+            *self.model, dataset, timeline, task, rows, self.mesh, count=count,
+            filter_seen=self._left_out,
+        )  # fmt: skip
+        listed: list[dict[str, Any]] = []
+        for user, items, scores in zip(chosen, found.items, found.scores, strict=True):
+            for place, (item, score) in enumerate(zip(items, scores, strict=True), 1):
+                if item:
+                    named = self._names.item(int(item))
+                    listed.append(
+                        {
+                            "user": user.raw_id,
+                            "place": place,
+                            "item": named["raw_id"],
+                            "score": float(score),
+                            "title": named["title"],
+                        }
+                    )
+        return pa.Table.from_pylist(listed, schema=_RANKED)
+
+    def explain(self, users: Sequence[str]) -> list[Explained]:
+        """What the model relied on for the newest target of each user, and for the newest search
+        where it serves both tasks; as `--mode=explain` shows it.
+
+        Raises InputError for a method that has nothing to show, and as `rank`.
+        """
+        explainer = find_method(self.settings.method).explain
+        if explainer is None:
+            raise InputError(f"method {self.settings.method}: has nothing to show")
+        open_case, tell, draw = explainer()
+        explain = open_case(self.model, self.mesh, self._names, self._left_out)
+        least, explained = self.model.task.view.min_history, []
+        for user in resolve_users(self.dataset, ",".join(users)):
+            cases: list[Case | None] = [choose_case(self.dataset, self.timeline, user, least)]
+            if "search" in self.model.task.tasks:
+                cases.append(find_case(self.dataset, self.timeline, user, least, "search"))
+            for case in filter(None, cases):
+                content = {"user": user.raw_id, "user_number": user.number, **explain(case)}
+                explained.append(_wrap(user, case, content, tell(content), draw))
+        return explained
+
+    @cached_property
+    def _left_out(self) -> str:
+        asked = self.settings.eval.filter_seen
+        return choose_filter(self.dataset, self.timeline, asked).name
+
+    @cached_property
+    def _names(self) -> Names:
+        return Names(self.dataset)
+
+    def _find_rows(
+        self, users: list[User], task: str, at: str
+    ) -> tuple[Dataset, Timeline, np.ndarray]:
+        if at == "now" and task == "rec":
+            return append_targets(self.dataset, np.array([user.number for user in users]))
+        if at not in ("now", "test"):
+            raise InputError(f"rank: at={at!r}; use 'now' or 'test'")
+        least, rows = self.model.task.view.min_history, []
+        for user in users:
+            case = find_case(self.dataset, self.timeline, user, least, task)
+            if case is None:
+                raise InputError(f"rank: {user.raw_id} has no {task} target; leave the user out")
+            rows.append(case.row)
+        return self.dataset, self.timeline, np.array(rows)
+
+
+def open_run(workdir: str | Path, data: str | Path = "") -> FinishedRun:
+    """A run that `launch.main` or `train` has made.
+
+    data: the dataset folder, where it has moved
+
+    >>> run = open_run("runs/tiny")
+    >>> 0 < run.results["rec"]["full"]["NDCG@10"].value < 1
+    True
+    >>> run.rank(users=["u03"], count=3).column_names
+    ['user', 'place', 'item', 'score', 'title']
+
+    Raises InputError where there is no run, or its data are others.
+    """
+    folder = open_folder(Path(workdir).name, Path(workdir).resolve())
+    path = Path(data or folder.config.data.path)
+    dataset = load_dataset(path, folder.config.data.split)
+    check_parts(
+        f"{path}: is not what {workdir} was trained on",
+        select_parts(folder.data["parts"]),
+        select_parts(describe_data(dataset)["parts"]),
+        "give that one as data=DIR",
+    )
+    return FinishedRun(folder, dataset)
+
+
+_RANKED = pa.schema(
+    [
+        ("user", pa.string()),
+        ("place", pa.int32()),
+        ("item", pa.string()),
+        ("score", pa.float32()),
+        ("title", pa.string()),
+    ]
+)
+
+
+def _wrap(
+    user: User,
+    case: Case,
+    content: Mapping[str, Any],
+    text: str,
+    draw: Callable[[Path, Mapping[str, Any]], None],
+) -> Explained:
+    searches = content.get("searches", [])
+    entries = [*searches, content["null_event"]] if "null_event" in content else []
+    steps = [entry["evidence"]["steps"] for entry in entries]
+    listed = [
+        {"query": s["query"], "age": s["age"], "evidence": s["evidence"]["mean"]} for s in searches
+    ]
+    recommended = [
+        {
+            "place": item["rank"],
+            "item": item["raw_id"],
+            "score": item["score"],
+            "title": item["title"],
+        }
+        for item in content["recommendations"]
+    ]
+    columns = [_RANKED.field(name) for name in ("place", "item", "score", "title")]
+    ages = [("query", pa.string()), ("age", pa.string()), ("evidence", pa.float64())]
+    return Explained(
+        user=user.raw_id,
+        task=case.task,
+        part=case.part,
+        text=text,
+        content=content,
+        recommendations=pa.Table.from_pylist(recommended, schema=pa.schema(columns)),
+        evidence=np.array(steps, np.float64) if steps else np.zeros((0, 0)),
+        searches=pa.Table.from_pylist(listed, schema=pa.schema(ages)),
+        draw=lambda path: draw(Path(path), content),
+    )
