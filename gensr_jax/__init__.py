@@ -46,4 +46,8 @@ def _explain() -> Explainer:
     return Explainer(explain_filter, format_filter, draw_filter)
 
 
-METHOD = Method(Settings(), build, _explain)
+STUDIES = {
+    name: f"gensr_jax.studies.{name}"
+    for name in ("plateau", "query", "conflict", "information", "space")
+}
+METHOD = Method(Settings(), build, _explain, STUDIES)

@@ -26,12 +26,11 @@ from common.printable import printable
 from common.ranking.alarms import repeat_alarms, tell_few
 from common.ranking.comparable import Run
 from common.ranking.compare import RESAMPLES, compare_methods, find_doubts
-from common.ranking.metrics import METRICS, metrics_from_ranks
-from common.ranking.ranks import read_ranks
-from common.ranking.results import read_results
+from common.ranking.metrics import METRICS
 from common.runs.folder import read_run
 from common.runs.methods import find_method
-from common.runs.workdirs import is_finished, match_workdirs
+from common.runs.ranked import read_ranked
+from common.runs.workdirs import match_workdirs
 from common.settings.reading import flatten
 from common.settings.roles import find_roles
 from launch.command import parse_flags, run_command
@@ -113,33 +112,6 @@ def find_workdirs(argument: str) -> tuple[str, list[Path]]:
     for place in filter(None, (part.strip() for part in places.split(","))):
         found += match_workdirs(place, f"--run={name}")
     return name, found
-
-
-def read_ranked(path: Path, task: str, protocol: str) -> Run:
-    """The results and ranks of one workdir.
-
-    Raises InputError when a file is missing, when the task or protocol was not ranked, and when
-    the two files are not of the same evaluation.
-    """
-    for name in ("results.json", "ranks.parquet"):
-        if not (path / name).is_file():
-            raise InputError(f"{path}: no {name}; train and evaluate with launch.main first")
-    results = read_results(path / "results.json")
-    if not is_finished(path):
-        print(f"warning: {path}: was judged before its training had ended", file=sys.stderr)
-    ranks = read_ranks(path / "ranks.parquet")
-    if (task, protocol) not in ranks or protocol not in results["tasks"].get(task, {}):
-        known = ", ".join(f"{task}/{protocol}" for task, protocol in ranks)
-        raise InputError(f"{path}: {task}/{protocol} was not ranked; it has {known}")
-    table = ranks[task, protocol]
-    for metric, values in metrics_from_ranks(table.rank_low, table.rank_high).items():
-        written = results["tasks"][task][protocol][metric]["value"]
-        if abs(values.mean() - written) > 1e-9:
-            raise InputError(
-                f"{path}: results.json says {metric} {written:.6f}, ranks.parquet "
-                f"{values.mean():.6f}; evaluate again with --mode=evaluate"
-            )
-    return Run(str(path), results, table)
 
 
 def read_settings(name: str, runs: Sequence[Run]) -> dict[str, Any]:

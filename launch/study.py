@@ -32,11 +32,11 @@ from absl import flags
 from common.errors import InputError
 from common.files import make_folder, take_folder, write_beside
 from common.printable import printable
+from common.runs.methods import PLACES, find_method
 from launch.command import parse_flags, run_command
 
-STUDIES = (
-    "noise", "masking", "steps", "swap", "plateau", "query", "conflict", "information", "space",
-)  # fmt: skip
+# Study -> its module, which stands with the method that it is of.
+STUDIES = {study: module for name in PLACES for study, module in find_method(name).studies.items()}
 
 
 def main(argv: Sequence[str]) -> int:
@@ -66,12 +66,12 @@ def main(argv: Sequence[str]) -> int:
     out = take_folder(values.out, "out")  # before hours of work
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # as launch.main
     # Imports jax, which --help and bad flags need not wait for.
-    from launch.studies.measures import open_request
+    from common.runs.measures import open_request
 
     request = open_request(
         values.runs, values.data, values.draws, values.seed, values.batch_size, values.readout
     )
-    module = importlib.import_module(f"launch.studies.{study}")
+    module = importlib.import_module(STUDIES[study])
     results = {"study": study, **request.describe(), **module.measure(request)}
     table = f"# {study}\n\n{module.format_table(results)}"
     print(printable(table), flush=True)

@@ -35,4 +35,5 @@ def _explain() -> Explainer:
     return Explainer(explain_evidence, format_explanation, draw_evidence)
 
 
-METHOD = Method(Settings(), build, _explain)
+STUDIES = {name: f"lcr_jax.studies.{name}" for name in ("noise", "masking", "steps", "swap")}
+METHOD = Method(Settings(), build, _explain, STUDIES)

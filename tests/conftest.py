@@ -31,3 +31,12 @@ def run_script():
         )  # fmt: skip
 
     return run
+
+
+@pytest.fixture(scope="session")
+def tiny(tmp_path_factory):
+    """The folder of the tiny synthetic dataset."""
+    from common.runs import prepare  # late: the folder of compiled programs is set above
+
+    path = tmp_path_factory.mktemp("data") / "tiny"
+    return prepare(path, source="synthetic", preset="tiny")

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import difflib
 import importlib
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from common.errors import InputError
@@ -44,6 +45,8 @@ class Method(NamedTuple):
     # build(settings, dataset) -> the task. Raises InputError naming a key that cannot be.
     build: Callable[..., Task]
     explain: Callable[[], Explainer] | None = None  # a call, as it imports jax
+    # name -> module with measure(request), format_table(results) and draw(path, results)
+    studies: Mapping[str, str] = MappingProxyType({})
 
 
 def find_method(name: Any) -> Method:

@@ -23,10 +23,10 @@ from common.ranking.metrics import METRICS
 from common.ranking.ranks import RankTable, read_ranks, write_ranks
 from common.ranking.results import read_results, write_results
 from common.runs.methods import find_method
+from common.runs.record import read_record
 from common.runs.trained import open_folder
 from common.settings.reading import as_values, flatten
 from common.training.logbook import cut_lines
-from launch.studies.record import read_record
 
 SPLITS = ("leave_one_out_joint", "global_time")
 

@@ -14,7 +14,6 @@ import pytest
 from common.data.folder import load_dataset
 from common.data.timeline import build_timeline
 from launch import main as train_command
-from launch import prepare
 from launch.command import run_command
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -50,14 +49,6 @@ def load_beside():
 def small_runs(load_beside):
     """The module small_runs.py."""
     return load_beside("small_runs")
-
-
-@pytest.fixture(scope="session")
-def tiny(tmp_path_factory):
-    """The folder of the tiny synthetic dataset."""
-    path = tmp_path_factory.mktemp("data") / "tiny"
-    assert prepare.main(["--source=synthetic", "--preset=tiny", f"--out={path}"]) == 0
-    return path
 
 
 @pytest.fixture(scope="session")

@@ -18,8 +18,8 @@ from common.runs.trained import parse_runs
 from launch import main as train_command
 from launch import study
 from launch.command import run_command
-from launch.studies import noise
-from launch.studies.masking import choose_slots
+from lcr_jax.studies import noise
+from lcr_jax.studies.masking import choose_slots
 
 ROOT = Path(__file__).resolve().parents[2]
 

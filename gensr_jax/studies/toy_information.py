@@ -17,8 +17,8 @@ from typing import Any
 
 import numpy as np
 
-from launch.studies.critic import CriticSettings, infonce_terms
-from launch.studies.estimators import (
+from gensr_jax.studies.critic import CriticSettings, infonce_terms
+from gensr_jax.studies.estimators import (
     entropy_of,
     fit_calibration,
     gaussian_terms,

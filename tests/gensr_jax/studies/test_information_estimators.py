@@ -7,8 +7,8 @@ import math
 import numpy as np
 import pytest
 
-from launch.studies.critic import CriticSettings, infonce_terms
-from launch.studies.estimators import (
+from gensr_jax.studies.critic import CriticSettings, infonce_terms
+from gensr_jax.studies.estimators import (
     entropy_of,
     fit_calibration,
     fit_whitening,
@@ -17,7 +17,7 @@ from launch.studies.estimators import (
     ksg_terms,
     label_terms,
 )
-from launch.studies.toy_information import draw_pairs, true_label_information
+from gensr_jax.studies.toy_information import draw_pairs, true_label_information
 
 LABELS = np.tile([1.0, 0, 0, 0, 0], 400)
 QUICK = CriticSettings(width=32, outputs=16, pairs=128, steps=100, look_every=10)

@@ -22,9 +22,7 @@ from common.report.pictures import COLORS, open_figure, plain
 from common.report.tables import format_bounds, format_markdown
 from common.runs.evidence import weigh_evidence
 from common.runs.folder import RunFolder
-from common.runs.methods import find_method
-from launch.compare import read_ranked
-from launch.studies.measures import (
+from common.runs.measures import (
     Measured,
     Request,
     bound,
@@ -32,6 +30,8 @@ from launch.studies.measures import (
     make_ranker,
     measure_methods,
 )
+from common.runs.methods import find_method
+from common.runs.ranked import read_ranked
 
 METRIC = "NDCG@10"
 Evidence = list[dict[str, Any]]  # one entry per seed: {figure: {value, low, high}}

@@ -33,17 +33,17 @@ from common.data.batches import choose_training_rows, training_source
 from common.data.hashing import SUBSET, draw_uniform
 from common.report.pictures import COLORS, open_figure, plain
 from common.report.tables import format_markdown
+from common.runs.measures import Request
 from common.training.mesh import put_batch
 from gensr_jax.states import encoder_gradient
-from launch.studies.generative import (
+from gensr_jax.studies.generative import (
     Generative,
     check_generative,
     draw_lists,
     open_generative,
     read_lists,
 )
-from launch.studies.measures import Request
-from launch.studies.space_measures import (
+from gensr_jax.studies.space_measures import (
     RANDOM_OVERLAP,
     mask_largest,
     overlap,

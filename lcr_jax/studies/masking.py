@@ -25,8 +25,7 @@ from common.report.pictures import COLORS, open_figure, plain
 from common.report.tables import format_bounds, format_markdown
 from common.runs.evidence import make_weigher
 from common.runs.folder import RunFolder
-from common.training.mesh import put_batch
-from launch.studies.measures import (
+from common.runs.measures import (
     Columns,
     Measured,
     Request,
@@ -35,6 +34,7 @@ from launch.studies.measures import (
     make_ranker,
     measure_methods,
 )
+from common.training.mesh import put_batch
 
 CHOICES = ("top", "random", "bottom")
 MEASURES = ("score", "NDCG@10")

@@ -20,11 +20,11 @@ from common.ranking.protocols import FULL, make_evaluator
 from common.report.pictures import COLORS, open_figure, plain
 from common.report.tables import format_bounds, format_markdown
 from common.runs.folder import RunFolder
+from common.runs.measures import Measured, Request, bound, measure_methods
 from common.runs.tasks import build_task
 from common.runs.trained import load_model
 from common.training.mesh import put_batch
-from launch.studies.generative import check_generative
-from launch.studies.measures import Measured, Request, bound, measure_methods
+from gensr_jax.studies.generative import check_generative
 
 METRIC = "NDCG@10"
 ASKED = ("own", "none", "other")  # whose query a search is ranked with

@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 
 from common.errors import InputError
+from common.runs.measures import bound_seeds
+from common.runs.record import read_record
+from gensr_jax.studies.query import draw_others
 from launch import study
 from launch.command import run_command
-from launch.studies.measures import bound_seeds
-from launch.studies.query import draw_others
-from launch.studies.record import read_record
 
 
 @pytest.fixture

@@ -15,8 +15,8 @@ from common.errors import InputError
 from common.report.pictures import COLORS, open_figure, plain
 from common.report.tables import format_markdown
 from common.runs.folder import RunFolder
-from launch.studies.measures import Request
-from launch.studies.record import read_record
+from common.runs.measures import Request
+from common.runs.record import read_record
 
 STAGE = "tune"
 THRESHOLDS = (0.49, 0.45)

@@ -8,9 +8,9 @@ import json
 import numpy as np
 import pytest
 
+from gensr_jax.studies import information, space
 from launch import study
 from launch.command import run_command
-from launch.studies import information, space
 
 
 def ask(name, out, *flags):

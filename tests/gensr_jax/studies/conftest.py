@@ -13,7 +13,7 @@ from common.runs.trained import Trained
 from common.training.mesh import put_batch
 from common.training.step import init_params, place_key, prepare_constants
 from gensr_jax.configs import tiny as config_file
-from launch.studies import generative, query
+from gensr_jax.studies import generative, query
 
 
 @pytest.fixture

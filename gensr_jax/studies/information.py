@@ -33,9 +33,10 @@ import numpy as np
 from common.data.hashing import SUBSET, draw_uniform
 from common.report.tables import format_bounds, format_markdown
 from common.runs.folder import RunFolder
+from common.runs.measures import Columns, Measured, Request, bound, measure_methods
 from gensr_jax.states import States
-from launch.studies.critic import CriticSettings, infonce_terms
-from launch.studies.estimators import (
+from gensr_jax.studies.critic import CriticSettings, infonce_terms
+from gensr_jax.studies.estimators import (
     entropy_of,
     fit_calibration,
     fit_whitening,
@@ -43,16 +44,15 @@ from launch.studies.estimators import (
     ksg_terms,
     label_terms,
 )
-from launch.studies.generative import (
+from gensr_jax.studies.generative import (
     Lists,
     check_generative,
     draw_lists,
     open_generative,
     read_lists,
 )
-from launch.studies.information_picture import draw_information
-from launch.studies.measures import Columns, Measured, Request, bound, measure_methods
-from launch.studies.toy_information import check_estimators, compare_weights
+from gensr_jax.studies.information_picture import draw_information
+from gensr_jax.studies.toy_information import check_estimators, compare_weights
 
 TASKS = ("rec", "search")
 WIDTHS = (16, 32)
@@ -82,7 +82,7 @@ def measure(request: Request) -> dict[str, Any]:
     methods: {name: {task: {measure of `MEASURES`: {value, low, high, seeds}}}}; seeds: each
     run's own value. against: {other name: {task: {measure: {value, low, high}}}}, the first
     method minus the other, paired over users. Intervals hold the trained models fixed.
-    cap: ln B of each task; check, toy: see `launch.studies.toy_information`.
+    cap: ln B of each task; check, toy: see `gensr_jax.studies.toy_information`.
     Raises InputError for runs of other methods.
     """
     check_generative(request)

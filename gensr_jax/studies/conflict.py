@@ -22,10 +22,10 @@ from common.errors import InputError
 from common.report.pictures import COLORS, open_figure, plain
 from common.report.tables import format_bounds, format_markdown
 from common.runs.folder import RunFolder
+from common.runs.measures import Request, bound_seeds
+from common.runs.record import Record, read_record
 from common.runs.tasks import build_task, take_batch
 from gensr_jax.probe import find_attention, take
-from launch.studies.measures import Request, bound_seeds
-from launch.studies.record import Record, read_record
 
 STAGE = "tune"
 COSINE = "cosine_"

@@ -25,9 +25,7 @@ from common.report.pictures import COLORS, open_figure, plain
 from common.report.tables import format_bounds, format_markdown
 from common.runs.evidence import make_weigher
 from common.runs.folder import RunFolder
-from common.runs.tasks import build_task
-from common.runs.trained import Trained
-from launch.studies.measures import (
+from common.runs.measures import (
     Columns,
     Measured,
     Request,
@@ -36,6 +34,8 @@ from launch.studies.measures import (
     make_ranker,
     measure_methods,
 )
+from common.runs.tasks import build_task
+from common.runs.trained import Trained
 
 SHARES = (0.0, 0.25, 0.5, 1.0)
 METRICS = ("NDCG@10", "NDCG@5")

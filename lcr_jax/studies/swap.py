@@ -16,7 +16,7 @@ from common.ranking.evidence import FIGURES
 from common.report.pictures import COLORS, open_figure, plain
 from common.report.tables import format_bounds, format_markdown
 from common.runs.evidence import weigh_evidence
-from launch.studies.measures import Request, load_run
+from common.runs.measures import Request, load_run
 
 SCORERS = ("own", "swapped")
 

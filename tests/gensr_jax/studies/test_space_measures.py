@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from launch.studies.space_measures import (
+from gensr_jax.studies.space_measures import (
     RANDOM_OVERLAP,
     mask_largest,
     overlap,

@@ -19,10 +19,10 @@ from common.data.view import View
 from common.errors import InputError
 from common.ranking.rows import choose_rows
 from common.runs.folder import RunFolder
+from common.runs.measures import Request
 from common.runs.trained import load_model
 from common.training.mesh import put_batch
 from gensr_jax.states import States, read_states
-from launch.studies.measures import Request
 
 _read = jax.jit(read_states, static_argnums=0)
 

@@ -7,8 +7,8 @@ import math
 import numpy as np
 import pytest
 
-from launch.studies.estimators import gaussian_information
-from launch.studies.toy_information import ANGLES, compare_weights, information_kept, turn
+from gensr_jax.studies.estimators import gaussian_information
+from gensr_jax.studies.toy_information import ANGLES, compare_weights, information_kept, turn
 
 
 def test_information_by_hand():

@@ -1,0 +1,1 @@
+"""Studies of trained GenSR runs, see `launch.study`."""

@@ -1,1 +1,0 @@
-"""The studies of `launch.study`, one file each, and what they share."""

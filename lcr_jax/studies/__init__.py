@@ -1,0 +1,1 @@
+"""Studies of trained LCR runs, see `launch.study`."""
