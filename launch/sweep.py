@@ -6,13 +6,15 @@
 
 Every point is a `launch.main` of its own, in DIR/[ARG/][KEY=VALUE/]seedN: a finished one is
 skipped, an interrupted one goes on. `plain` is the config as it is. {seed} in a --config.KEY=VALUE
-stands for the seed of the point, as in --config.second.start=runs/lcr/seed{seed}. Prints the
-workdirs at the end. The first point that fails stops the sweep and gives the exit code.
+stands for the seed of the point, as in --config.second.start=runs/lcr/seed{seed}. Prints a line for
+each point at the end: what the *validation* part said, best first, and the workdir. Test rows
+choose nothing here. The first point that fails stops the sweep and gives the exit code.
 """
 
 from __future__ import annotations
 
 import itertools
+import math
 import os
 import signal
 import subprocess
@@ -28,6 +30,7 @@ from common.data.fingerprint import describe_folder
 from common.data.loading import check_split_name, read_manifest
 from common.errors import InputError
 from common.files import take_folder
+from common.json_files import read_json, take
 from common.runs.config_file import find_file, split_argument
 from common.runs.folder import check_workdir, was_judged
 from common.runs.methods import settle
@@ -74,8 +77,25 @@ def main(argv: Sequence[str]) -> int:
             # The run has told its error, in one line that begins so.
             print(f"stopped: {point.workdir} ended with exit code {code}", file=sys.stderr)
             return code
-    print("\n".join(str(point.workdir) for point in points))
+    print("\n".join(list_points(points)))
     return 0
+
+
+def list_points(points: Sequence[Point]) -> list[str]:
+    """A line for each point: its validation metric, best first, and its workdir.
+
+    A method without training has none; its points stand last.
+    """
+    found: list[tuple[float, str, Path]] = []
+    for point in points:
+        results = read_json(point.workdir / "results.json", "evaluate again")
+        told = take({"model": {}} | results, "model", dict, "results.json", "evaluate again")
+        values = told.get("validation") or {}
+        name, value = next(iter(values.items()), ("", -math.inf))
+        found.append((float(value), f"{name} {value:.4f}" if name else "-", point.workdir))
+    found.sort(key=lambda entry: -entry[0])
+    width = max(len(words) for _, words, _ in found)
+    return [f"{words:<{width}}  {workdir}" for _, words, workdir in found]
 
 
 def plan_points(

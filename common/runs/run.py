@@ -173,12 +173,12 @@ def _run(
             result.constants,
             result.examples_per_second,
         )
-        best = result.stages[-1].best_step
-        model = {"step": best, "finished": True}
+        last = result.stages[-1]
+        model = describe_model(last.best_step, True, last.metric, last.best_value)
         tell(
             f"trained {result.global_step} steps: {result.examples_per_second:,.0f} examples/s, "
             f"{result.wait_share:.1%} of the time waiting for data; {say_end(result)}; "
-            f"judging the checkpoint of step {best}"
+            f"judging the checkpoint of step {last.best_step}"
         )
     else:
         shapes = take_batch(task, dataset, timeline)
@@ -193,7 +193,9 @@ def _run(
         )
         left = "" if progress.ended else "; its training has not come to its end"
         tell(f"judging the checkpoint of step {progress.global_step}{left}")
-        model = {"step": progress.global_step, "finished": progress.ended}
+        own = progress.best_value if progress.best_step == progress.global_step else None
+        metric = task.stages[-1].stopping.metric
+        model = describe_model(progress.global_step, progress.ended, metric, own)
     assert trained_on is not None  # a workdir without it was refused or claimed
     origin = {
         "trained_on": trained_on,
@@ -247,6 +249,13 @@ def describe(task: Task, dataset: Dataset, workdir: Path, mesh: Mesh) -> str:
         f"{dataset.n_items:,} items; {mesh.size} of {jax.device_count()} "
         f"{jax.default_backend()} device(s); {workdir}"
     )
+
+
+def describe_model(step: int, finished: bool, metric: str, value: float | None) -> dict[str, Any]:
+    """Which parameters were judged: their step, whether training has come to its end, and what
+    the validation part said of them, where it is known."""
+    known = {} if value is None else {"validation": {metric: value}}
+    return {"step": step, "finished": finished, **known}
 
 
 def say_end(result: TrainResult) -> str:
