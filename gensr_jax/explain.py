@@ -38,14 +38,13 @@ from common.runs.cases import Case, Explanation, describe_case
 from common.runs.trained import Trained
 from common.training.mesh import put_batch
 
-TOP = 20
 SHOWN = 3  # recommended items whose weights are told, beside the target's
 
 
 def explain_filter(
-    trained: Trained, mesh: Mesh, names: Names, filter_seen: str
+    trained: Trained, mesh: Mesh, names: Names, filter_seen: str, count: int
 ) -> Callable[[Case], Explanation]:
-    """A function from a case to what is written about it."""
+    """A function from a case to what is written about it; count: items recommended."""
     task, params, constants = trained
     assert task.explain is not None
     weigh = jax.jit(task.explain)
@@ -112,7 +111,7 @@ def explain_filter(
             "candidates": ([] if target is None else [{"role": "target", **target}])
             + [{"role": "recommended", **item} for item in best],
             **_tell_history(case, names, host, weights, columns),
-            "recommendations": recommended[:TOP],
+            "recommendations": recommended[:count],
         }
 
     return run

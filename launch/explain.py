@@ -1,12 +1,15 @@
 """What a trained model does for single users: what it looked at, recommendations, a picture.
 
 `python -m launch.main --mode=explain ... --users=ID,ID` writes into WORKDIR/explain/, per user:
-ID.json (everything), ID.txt (the same at a glance, also printed) and ID.png (a heat map). Of a
-method that serves both tasks there is the same for the newest search target, in explain/search/.
+ID.json (everything), ID.txt (the same at a glance, also printed), ID.csv (what is recommended) and
+ID.png (a heat map; not with --nopicture). Of a method that serves both tasks there is the same for
+the newest search target, in explain/search/.
 """
 
 from __future__ import annotations
 
+import csv
+import io
 import json
 import re
 import sys
@@ -33,10 +36,12 @@ from common.training.mesh import make_mesh
 from common.training.task import ranks_catalogue
 
 
-def explain_run(config: Any, workdir: Path, users: str) -> int:
+def explain_run(
+    config: Any, workdir: Path, users: str, count: int = 20, picture: bool = True
+) -> int:
     """Explains the newest targets of each user, with the run's best parameters.
 
-    users: text of `--users`, see `resolve_users`
+    users: text of `--users`, see `resolve_users`; count: items recommended
     Returns 0. Raises InputError for bad input, before anything is written; for a missing
     matplotlib, after the texts are written.
     """
@@ -73,7 +78,7 @@ def explain_run(config: Any, workdir: Path, users: str) -> int:
         cases += [(user, case) for user, case in searches if case is not None]
     trained = load_model(task, workdir, config.seed, dataset, timeline, mesh)
     left_out = choose_filter(dataset, timeline, config.eval.filter_seen).name
-    explain = kind.open(trained, mesh, Names(dataset), left_out)
+    explain = kind.open(trained, mesh, Names(dataset), left_out, count)
     folder = workdir / "explain"
     pictures: list[tuple[Path, Explanation]] = []
     for user, case in cases:
@@ -86,11 +91,22 @@ def explain_run(config: Any, workdir: Path, users: str) -> int:
         content = json.dumps(explanation, indent=1, ensure_ascii=False, allow_nan=False)
         write_beside(path.with_name(path.name + ".json"), content + "\n")
         write_beside(path.with_name(path.name + ".txt"), text)
+        write_beside(path.with_name(path.name + ".csv"), _list_items(explanation))
         pictures.append((path.with_name(path.name + ".png"), explanation))
-    for picture, explanation in pictures:
-        kind.draw(picture, explanation)
+    for place, explanation in pictures if picture else ():
+        kind.draw(place, explanation)
     print(f"explained {len(chosen)} user(s): {folder}", file=sys.stderr)
     return 0
+
+
+def _list_items(explanation: Explanation) -> str:
+    """The recommended items as CSV."""
+    lines = io.StringIO()
+    writer = csv.writer(lines, lineterminator="\n")
+    writer.writerow(("place", "item", "score", "title"))
+    for item in explanation["recommendations"]:
+        writer.writerow((item["rank"], item["raw_id"], item["score"], item["title"]))
+    return lines.getvalue()
 
 
 def name_file(user: User) -> str:

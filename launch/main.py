@@ -63,6 +63,10 @@ def main(argv: Sequence[str]) -> int:
         "for explain: raw ids of the dataset's source, or #17 for its dense id 17",
         flag_values=values,
     )
+    flags.DEFINE_integer(
+        "count", 20, "for explain: items that are recommended", 1, flag_values=values
+    )
+    flags.DEFINE_bool("picture", True, "for explain: draw them, too", flag_values=values)
     flags.DEFINE_string(
         "evaluate_on",
         None,
@@ -102,7 +106,7 @@ def main(argv: Sequence[str]) -> int:
     if values.mode == "explain":
         from launch.explain import explain_run
 
-        return explain_run(config, workdir, values.users)
+        return explain_run(config, workdir, values.users, values.count, values.picture)
     from common.runs.run import (
         run_method,  # imports jax, which --help and bad flags need not wait for
     )

@@ -22,13 +22,11 @@ from common.runs.cases import Case, Explanation, describe_case
 from common.runs.trained import Trained
 from common.training.mesh import put_batch
 
-TOP = 20
-
 
 def explain_evidence(
-    trained: Trained, mesh: Mesh, names: Names, filter_seen: str
+    trained: Trained, mesh: Mesh, names: Names, filter_seen: str, count: int
 ) -> Callable[[Case], Explanation]:
-    """A function from a case to what is written about it."""
+    """A function from a case to what is written about it; count: items recommended."""
     task, params, constants = trained
     assert task.explain is not None
     assert task.score_catalogue is not None
@@ -59,7 +57,7 @@ def explain_evidence(
             "target": _rank_target(case, names, scores, seen, format_time(now, resolution)),
             "history": _tell_history(row, names, now, resolution),
             **_tell_evidence(row, dataset, names, found, now, resolution),
-            "recommendations": _list_top(names, scores, seen),
+            "recommendations": _list_top(names, scores, seen, count),
         }
 
     return run
@@ -135,11 +133,11 @@ def _tell_evidence(
     }
 
 
-def _list_top(names: Names, scores: np.ndarray, seen: np.ndarray) -> list[Explanation]:
+def _list_top(names: Names, scores: np.ndarray, seen: np.ndarray, count: int) -> list[Explanation]:
     """The items that would be recommended, best first."""
     ranked = scores.copy()
     ranked[seen - 1] = -np.inf
-    best = np.argsort(-ranked, kind="stable")[:TOP]
+    best = np.argsort(-ranked, kind="stable")[:count]
     return [
         {"rank": place, **names.item(int(i) + 1), "score": float(scores[i])}
         for place, i in enumerate(best, 1)

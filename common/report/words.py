@@ -8,6 +8,7 @@ from typing import Any
 from common.printable import printable
 
 WIDTH = 100
+_ID = 24  # characters of an id
 
 
 def shorten(text: str, width: int) -> str:
@@ -47,10 +48,14 @@ def list_recommended(explanation: Mapping[str, Any]) -> Iterator[str]:
     yield f"recommended: top {len(explanation['recommendations'])}" + (
         "" if found is None else f" (in brackets the place that {found['by']} gives it)"
     )
-    for item in explanation["recommendations"]:
+    items = explanation["recommendations"]
+    room = min(max((len(item["raw_id"]) for item in items), default=0), _ID)
+    for item in items:
         mark = "*" if target is not None and item["item"] == target["item"] else " "
         place = "" if found is None else f"{'[' + str(item['found_rank']) + ']':>6}  "
-        title = shorten(name_item(item), WIDTH - 20 - len(place))
-        yield f" {mark}{item['rank']:>3}  {item['score']:>9.4f}  {place}{title}"
+        own = shorten(item["raw_id"], _ID)
+        title = "" if item["title"] is None else "  " + item["title"]
+        named = f"{own:<{room}}" + (title and "  " + shorten(title, WIDTH - 22 - len(place) - room))
+        yield f" {mark}{item['rank']:>3}  {item['score']:>9.4f}  {place}{named}"
     if target is not None:
         yield "  (* = the true target)"

@@ -157,9 +157,9 @@ class FinishedRun:
                     )
         return pa.Table.from_pylist(listed, schema=_RANKED)
 
-    def explain(self, users: Sequence[str]) -> list[Explained]:
+    def explain(self, users: Sequence[str], count: int = 10) -> list[Explained]:
         """What the model relied on for the newest target of each user, and for the newest search
-        where it serves both tasks; as `--mode=explain` shows it.
+        where it serves both tasks; as `--mode=explain` shows it. count: items recommended
 
         Raises InputError for a method that has nothing to show, and as `rank`.
         """
@@ -167,7 +167,7 @@ class FinishedRun:
         if explainer is None:
             raise InputError(f"method {self.settings.method}: has nothing to show")
         open_case, tell, draw = explainer()
-        explain = open_case(self.model, self.mesh, self._names, self._left_out)
+        explain = open_case(self.model, self.mesh, self._names, self._left_out, count)
         least, explained = self.model.task.view.min_history, []
         for user in resolve_users(self.dataset, ",".join(users)):
             cases: list[Case | None] = [choose_case(self.dataset, self.timeline, user, least)]

@@ -32,7 +32,8 @@ PLACES = {
 class Explainer(NamedTuple):
     """How a method tells what a trained model of it does for single users."""
 
-    # open(trained, mesh, names, filter_seen) -> a function from a case to its explanation
+    # open(trained, mesh, names, filter_seen, count) -> a function from a case to its explanation,
+    # with `count` recommended items
     open: Callable[..., Callable[..., Any]]
     tell: Callable[..., str]  # tell(explanation) -> text of at most 100 columns
     draw: Callable[..., None]  # draw(path, explanation) makes a picture

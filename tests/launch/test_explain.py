@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import csv
 import dataclasses
 import json
+import shutil
 import sys
 from pathlib import Path
 
@@ -37,7 +39,7 @@ def test_users_are_explained(finished, run, dataset, timeline):
     assert outcome.code == 0, outcome.err
     folder = finished / "explain"
     names = [user.raw_id for user in resolve_users(dataset, f"#{some},#{none}")]
-    expected = {f"{name}.{end}" for name in names for end in ("json", "txt", "png")}
+    expected = {f"{name}.{end}" for name in names for end in ("json", "txt", "png", "csv")}
     assert {path.name for path in folder.iterdir()} == expected
     ranks = read_ranks(finished / "ranks.parquet")["rec", "full"]
     for name, number in zip(names, (some, none), strict=True):
@@ -63,6 +65,23 @@ def test_users_are_explained(finished, run, dataset, timeline):
     assert told["null_event"]["evidence"] == {"steps": [1.0, 1.0], "mean": 1.0}
     assert "searches: none before this moment" in outcome.out
     assert max(len(line) for line in outcome.out.splitlines()) <= 100
+
+
+def test_count_and_picture_are_free(finished, run, tmp_path):
+    workdir = tmp_path / "copy"
+    shutil.copytree(finished, workdir, ignore=shutil.ignore_patterns("explain"))
+    outcome = run(workdir, "--mode=explain", "--users=u03", "--count=3", "--nopicture")
+    assert outcome.code == 0, outcome.err
+    assert sorted(path.name for path in (workdir / "explain").iterdir()) == [
+        "u03.csv", "u03.json", "u03.txt",
+    ]  # fmt: skip
+    told = json.loads((workdir / "explain/u03.json").read_text())["recommendations"]
+    head, *rows = csv.reader((workdir / "explain/u03.csv").open(newline=""))
+    assert head == ["place", "item", "score", "title"]
+    assert [row[1] for row in rows] == [item["raw_id"] for item in told]
+    assert len(rows) == 3
+    for item in told:
+        assert f"  {item['raw_id']}  {item['title']}" in outcome.out
 
 
 @pytest.mark.parametrize(
@@ -101,7 +120,7 @@ def test_without_matplotlib_the_texts_are_written(finished, run, monkeypatch, tm
     outcome = run(workdir, "--mode=explain", "--users=u03")
     assert outcome.code == 2
     assert "pip install snr-jax[report]" in outcome.err.splitlines()[-1]
-    assert {p.name for p in (workdir / "explain").iterdir()} == {"u03.json", "u03.txt"}
+    assert {p.name for p in (workdir / "explain").iterdir()} == {"u03.csv", "u03.json", "u03.txt"}
 
 
 def test_parts_are_tried_in_order(dataset, timeline):

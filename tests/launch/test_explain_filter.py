@@ -50,7 +50,7 @@ def test_both_tasks_are_explained(gensr, explain, dataset, timeline):
     code, out, err, folder = explain(f"--users=#{number},#{only_rec}")
     assert code == 0, err
     name, other = (user.raw_id for user in resolve_users(dataset, f"#{number},#{only_rec}"))
-    ends = ("json", "txt", "png")
+    ends = ("json", "txt", "png", "csv")
     expected = {f"{n}.{end}" for n in (name, other) for end in ends} | {"search"}
     assert {path.name for path in folder.iterdir()} == expected
     assert {p.name for p in (folder / "search").iterdir()} == {f"{name}.{end}" for end in ends}
