@@ -28,7 +28,7 @@ from common.ranking.comparable import Run
 from common.ranking.compare import RESAMPLES, compare_methods, find_doubts
 from common.ranking.metrics import METRICS
 from common.runs.folder import read_run
-from common.runs.methods import find_method
+from common.runs.methods import find_stored
 from common.runs.ranked import read_ranked
 from common.runs.workdirs import match_workdirs
 from common.settings.reading import flatten
@@ -123,7 +123,7 @@ def read_settings(name: str, runs: Sequence[Run]) -> dict[str, Any]:
     shared: dict[str, Any] | None = None
     for run in runs:
         settings, _ = read_run(Path(run.path) / "config.json")
-        roles = find_roles(find_method(settings.get("method")).settings)
+        roles = find_roles(find_stored(settings.get("method")).settings)
         config = {
             key: value
             for key, value in flatten(settings).items()

@@ -32,6 +32,11 @@ def test_the_page_makes_a_method_that_trains_and_is_explained_by_its_errors(tmp_
     results = json.loads((tmp_path / "runs/mine/results.json").read_text())
     assert results["method"] == "my_method"
     assert "full" in results["tasks"]["rec"]
+    judge = "launch.main --workdir=runs/mine --mode=evaluate"
+    alone = run(judge)
+    assert alone.returncode == 2
+    assert "'my_method:METHOD' is unknown; " in alone.stderr
+    assert run(judge, "--config=config.py", "--config.train.learning_rate=0.01").returncode == 0
     again = run(commands[1], "--config.net.width=0")
     assert again.stderr.startswith("error: config.net.width = 0: give a whole number of at least 1")
     file = tmp_path / "my_method/task.py"

@@ -18,7 +18,7 @@ from common.errors import InputError
 from common.files import make_folder, write_beside
 from common.json_files import read_json, take
 from common.locks import only_writer
-from common.runs.methods import PLACES, find_method
+from common.runs.methods import find_method, find_stored
 from common.runs.workdirs import is_finished
 from common.settings.groups import RunSettings
 from common.settings.reading import as_values, flatten, read_settings
@@ -146,9 +146,10 @@ def open_folder(name: str, workdir: Path) -> RunFolder:
         raise InputError(f"{workdir}: is no run (no config.json); train it first")
     values, data = read_run(path)
     method = take(values, "method", str, str(path), "use another run")
-    if method not in PLACES and ":" not in method:
-        raise InputError(f"{path}, key method: {method[:40]!r} is unknown; use {', '.join(PLACES)}")
-    tree = find_method(method).settings
+    try:
+        tree = find_stored(method).settings
+    except InputError as error:
+        raise InputError(f"{path}: {error}") from error
 
     def fill(missing: list[str]) -> None:
         known = newer_defaults(tree)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import difflib
 import importlib
+import sys
 from collections.abc import Callable, Mapping
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -70,6 +71,18 @@ def find_method(name: Any) -> Method:
     if not isinstance(found, Method):
         raise InputError(f"config.method = {name}: is no Method, see common/runs/methods.py")
     return found
+
+
+def find_stored(name: Any) -> Method:
+    """The method that a file of a run names. Raises InputError, also for one from outside of the
+    project that nobody has imported yet: a file must not say which code runs."""
+    if isinstance(name, str) and name not in PLACES and name.partition(":")[0] not in sys.modules:
+        near = ", ".join(PLACES)
+        raise InputError(
+            f"config.method: {name[:40]!r} is unknown; use {near}; for a method of your own give "
+            "--config=FILE, or import it first"
+        )
+    return find_method(name)
 
 
 def settle(config: Any) -> RunSettings:

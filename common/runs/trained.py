@@ -21,7 +21,7 @@ from common.data.folder import load_dataset
 from common.data.timeline import Timeline, build_timeline
 from common.errors import InputError
 from common.runs.folder import RunFolder, open_folder, read_run
-from common.runs.methods import find_method
+from common.runs.methods import find_stored
 from common.runs.tasks import take_batch
 from common.runs.workdirs import match_workdirs
 from common.settings.roles import select_settings
@@ -63,7 +63,7 @@ def load_best(
         return Trained(task, params, constants), None
     parts = select_parts(describe_data(dataset)["parts"])
     values, _ = read_run(workdir / "config.json")
-    tree = find_method(values.get("method")).settings
+    tree = find_stored(values.get("method")).settings
     params, constants, progress = load_trained(
         task, batch, workdir, seed, mesh,
         data=parts, config=select_settings(tree, values, evaluates=True),

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import types
 
 import pytest
 
 from common.configs.making import make_config
 from common.errors import InputError
-from common.runs.methods import PLACES, find_method, settle
+from common.runs.methods import PLACES, find_method, find_stored, settle
 from common.settings.fields import list_settings
 from common.settings.reading import as_values
 
@@ -69,9 +70,21 @@ def test_a_method_that_there_is_not_is_named(name, message):
 
 def test_reading_a_configuration_starts_no_jax():
     code = (
-        "import sys; from common.runs.methods import PLACES, find_method, settle\n"
+        "import sys; from common.runs.methods import PLACES, find_method, find_stored, settle\n"
         "[settle(find_method(name).settings) for name in PLACES]\n"
         "from gensr_jax.configs import demo; demo.get_config('published')\n"
         "assert 'jax' not in sys.modules, 'jax'"
     )
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_a_file_of_a_run_does_not_say_which_code_runs(tmp_path, monkeypatch):
+    (tmp_path / "stranger.py").write_text("raise SystemExit('ran')")
+    monkeypatch.syspath_prepend(tmp_path)
+    with pytest.raises(InputError, match=r"'stranger:METHOD' is unknown; .* --config=FILE"):
+        find_stored("stranger:METHOD")
+    assert find_stored("sasrec") == find_method("sasrec")
+    mine = types.ModuleType("mine")
+    mine.METHOD = find_method("lcr")
+    monkeypatch.setitem(sys.modules, "mine", mine)
+    assert find_stored("mine:METHOD") == find_method("lcr")
