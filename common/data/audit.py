@@ -34,6 +34,8 @@ from common.data.list_files import read_array
 from common.data.schema import TABLES, conform_table, dataset_sha256, table_sha256
 from common.errors import InputError
 
+# Figures that say what the data are.
+_OVERVIEW = ("vocabulary", "rec", "search", "users with a positive", "items with a positive")
 _WIDTH = 78  # where the values of figures stop being aligned
 
 
@@ -167,11 +169,17 @@ def _read_unverified(dataset: Dataset, name: str) -> Lists:
     return lists
 
 
-def format_report(report: AuditReport) -> str:
-    """The report as text: figures, faults and looks with the rows they name, then the verdict."""
+def format_report(report: AuditReport, verbose: bool = True) -> str:
+    """The report as text: figures, faults and looks with the rows they name, then the verdict.
+
+    verbose: all figures, not only what the data are
+    """
     lines = [f"audit of {report.title}"]
-    width = min(_WIDTH, max(len(name) for name, _ in report.figures))
-    lines += [f"  {name:<{width}}  {value}" for name, value in report.figures]
+    figures = [each for each in report.figures if verbose or each[0] in _OVERVIEW]
+    width = min(_WIDTH, max((len(name) for name, _ in figures), default=0))
+    lines += [f"  {name:<{width}}  {value}" for name, value in figures]
+    if hidden := len(report.figures) - len(figures):
+        lines.append(f"  {hidden} more figures, of which every one was looked at: --verbose")
     advice = dict(ADVICE)
     for kind, found in (("", report.faults), ("look: ", report.looks)):
         for fault in found:

@@ -36,7 +36,8 @@ def folder(prepared, tmp_path):
 
 def _audit(folder, capsys, split=SPLIT):
     """Exit code, report lines, error."""
-    code = run_command(main, [f"--data={folder}", *([f"--split={split}"] if split else [])])
+    words = [f"--data={folder}", "--verbose", *([f"--split={split}"] if split else [])]
+    code = run_command(main, words)
     printed = capsys.readouterr()
     return code, printed.out.splitlines(), printed.err
 
@@ -82,6 +83,15 @@ def test_a_split_per_task_is_not_clean(prepared, capsys):
     code, lines, _ = _audit(prepared, capsys, "leave_one_out_per_task")
     assert code == 1
     assert any(line.strip().startswith("F12 split") for line in lines)
+
+
+def test_without_verbose_it_says_what_counts(prepared, capsys):
+    assert run_command(main, [f"--data={prepared}", f"--split={SPLIT}"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert len(lines) == 8
+    assert [line.split("  ")[1] for line in lines[1:3]] == ["vocabulary", "rec"]
+    assert lines[-2].endswith("more figures, of which every one was looked at: --verbose")
+    assert lines[-1].strip() == "clean"
 
 
 def test_every_split_is_audited_by_default(prepared, capsys):
