@@ -123,10 +123,14 @@ def start_two(data, workdir, *words, run=SASREC):
     return [start(data, workdir, *words, f"--process={number}", run=run) for number in (0, 1)]
 
 
+def count_lines(workdir):
+    log = workdir / "metrics.jsonl"
+    return log.read_text().count("\n") if log.exists() else 0
+
+
 def await_lines(workdir, count, processes):
     """Returns when the record of a run has more lines than that."""
-    log = workdir / "metrics.jsonl"
-    while not (log.exists() and log.read_text().count("\n") > count):
+    while count_lines(workdir) <= count:
         assert all(process.poll() is None for process in processes), finish(*processes)
         time.sleep(0.05)
 
@@ -137,35 +141,55 @@ def run_one(data, workdir, mesh):
     return workdir
 
 
-@pytest.fixture(scope="module")
-def one(tiny, tmp_path_factory):
-    """A run of one process with two devices that share the batches."""
-    return run_one(tiny, tmp_path_factory.mktemp("processes") / "one", "data:2")
-
-
-@pytest.fixture(scope="module")
-def one_model(tiny, tmp_path_factory):
-    """A run of one process with two devices that share the tables."""
-    return run_one(tiny, tmp_path_factory.mktemp("processes") / "one", "model:2")
-
-
 def finish(*processes):
     errors = [process.communicate(timeout=600)[1] for process in processes]
     return [process.returncode for process in processes], errors
 
 
-def test_two_processes_are_one_run_and_survive_a_signal(tiny, one, tmp_path):
-    """SIGTERM to one of them saves on both; both go on, and the numbers are those of one process
-    with two devices, bit for bit."""
-    processes = start_two(tiny, tmp_path)
-    await_lines(tmp_path, 3, processes)
-    processes[1].send_signal(signal.SIGTERM)
+@pytest.mark.parametrize(("mesh", "victim"), [("data:2", 0), ("model:2", 1)])
+def test_whatever_befalls_two_processes_they_are_one_run(mesh, victim, tiny, tmp_path):
+    """One workdir: SIGTERM to one, a kill of one, a disk that is full for one; then to the end.
+
+    The numbers are those of one process with two devices, bit for bit. Over "model" each process
+    saves its rows of the tables; both then read all rows of a batch.
+    """
+    words = (f"--config.mesh={mesh}", "--config.train.epochs=6")
+    codes, errors = finish(start(tiny, tmp_path / "one", *words, devices=2))
+    assert codes == [0], errors
+    two = tmp_path / "two"
+
+    # SIGTERM to one of them saves on both.
+    processes = start_two(tiny, two, *words)
+    await_lines(two, 3, processes)
+    processes[1 - victim].send_signal(signal.SIGTERM)
     codes, errors = finish(*processes)
     assert codes == [143, 143], errors
     assert "SIGTERM: saved at step" in errors[0]
-    codes, errors = finish(*start_two(tiny, tmp_path))
+
+    # Without the other, neither can go on: it ends within the heartbeat, whichever it is.
+    processes = start_two(tiny, two, *words, "--heartbeat=10")
+    await_lines(two, count_lines(two) + 4, processes)
+    processes[victim].kill()
+    killed = time.monotonic()
+    processes[1 - victim].communicate(timeout=300)
+    assert processes[1 - victim].returncode not in (0, 143)
+    assert time.monotonic() - killed < 100  # what JAX gives it by itself, and 10 were asked for
+    processes[victim].communicate()
+    assert not (two / "results.json").exists()
+
+    # A limit on the size of files stands for a full disk. By itself Orbax waits 20 minutes.
+    processes = start_two(tiny, two, *words, "--heartbeat=10")
+    await_lines(two, count_lines(two) + 4, processes)
+    resource.prlimit(processes[victim].pid, resource.RLIMIT_FSIZE, (ROOM, ROOM))
+    codes, errors = finish(*processes)
+    assert codes[victim] == 1, errors
+    assert codes[1 - victim] not in (0, 143)
+    assert "cannot be saved (File too large); what was saved before is whole" in errors[victim]
+    assert errors[victim].splitlines()[-1].startswith(f"error: {two}")
+
+    codes, errors = finish(*start_two(tiny, two, *words))
     assert codes == [0, 0], errors
-    assert compare_runs(one, tmp_path) == []
+    assert compare_runs(tmp_path / "one", two) == []
 
 
 def test_lcr_and_a_signal_in_its_second_stage(tiny, tmp_path, small_runs, monkeypatch):
@@ -198,44 +222,6 @@ def test_gensr_with_its_tables_on_both_processes(tiny, tmp_path, small_runs):
     codes, errors = finish(*start_two(tiny, tmp_path / "two", run=run))
     assert codes == [0, 0], errors
     assert compare_runs(tmp_path / "one", tmp_path / "two") == []
-
-
-@pytest.mark.parametrize("victim", [0, 1])
-def test_one_of_two_processes_is_killed_and_both_are_started_again(victim, tiny, one, tmp_path):
-    """Without the other, neither can go on: it ends within the heartbeat, whichever it is."""
-    processes = start_two(tiny, tmp_path, "--heartbeat=10")
-    await_lines(tmp_path, 4, processes)
-    processes[victim].kill()
-    killed = time.monotonic()
-    processes[1 - victim].communicate(timeout=300)
-    assert processes[1 - victim].returncode not in (0, 143)
-    assert time.monotonic() - killed < 100  # what JAX gives it by itself, and 10 were asked for
-    processes[victim].communicate()
-    assert not (tmp_path / "results.json").exists()
-    codes, errors = finish(*start_two(tiny, tmp_path))
-    assert codes == [0, 0], errors
-    assert compare_runs(one, tmp_path) == []
-
-
-@pytest.mark.parametrize(("victim", "mesh"), [(0, "data:2"), (1, "model:2")])
-def test_a_save_that_fails_on_one_of_two_processes_ends_both(
-    victim, mesh, tiny, one, one_model, tmp_path
-):
-    """A limit on the size of files stands for a full disk. By itself Orbax waits 20 minutes.
-
-    Over "model" each process saves its rows of the tables; both then read all rows of a batch.
-    """
-    processes = start_two(tiny, tmp_path, "--heartbeat=10", f"--config.mesh={mesh}")
-    await_lines(tmp_path, 4, processes)
-    resource.prlimit(processes[victim].pid, resource.RLIMIT_FSIZE, (ROOM, ROOM))
-    codes, errors = finish(*processes)
-    assert codes[victim] == 1, errors
-    assert codes[1 - victim] not in (0, 143)
-    assert "cannot be saved (File too large); what was saved before is whole" in errors[victim]
-    assert errors[victim].splitlines()[-1].startswith(f"error: {tmp_path}")
-    codes, errors = finish(*start_two(tiny, tmp_path, f"--config.mesh={mesh}"))
-    assert codes == [0, 0], errors
-    assert compare_runs(one if mesh == "data:2" else one_model, tmp_path) == []
 
 
 def test_explaining_is_for_one_process(tiny, tmp_path):
