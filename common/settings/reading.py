@@ -12,6 +12,7 @@ from common.json_files import name_kind
 from common.settings.fields import Setting, list_settings
 
 Tree = TypeVar("Tree")
+_SHOWN = 60  # characters of a key or value in a message
 _WORDS = {"true": True, "1": True, "false": False, "0": False}
 
 
@@ -42,7 +43,8 @@ def read_settings(
             raise InputError(f"config.{key}: has no group to stand in in {where}; mend it")
     unknown = [key for key in flat if key not in known]
     if unknown:
-        raise InputError(f"config.{unknown[0]}: no such key; {suggest(unknown[0], known)}")
+        key = unknown[0] if len(unknown[0]) <= _SHOWN else unknown[0][:_SHOWN] + "..."
+        raise InputError(f"config.{key}: no such key in {where}; {suggest(unknown[0], known)}")
     if missing and fill is None:
         setting = known[missing[0]]
         raise InputError(
@@ -145,5 +147,5 @@ def _fill(group: Tree, values: Mapping[str, Any], prefix: str) -> Tree:
 
 def _show(value: Any) -> str:
     if isinstance(value, str | int | float) and not isinstance(value, bool):
-        return repr(value) if len(repr(value)) <= 60 else repr(value)[:60] + "..."
+        return repr(value) if len(repr(value)) <= _SHOWN else repr(value)[:_SHOWN] + "..."
     return repr(value) if isinstance(value, bool) else name_kind(value)
