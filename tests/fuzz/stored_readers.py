@@ -139,7 +139,7 @@ def _read_config(folder: Path) -> Content:
 
 
 def _read_plain_config(folder: Path) -> Any:
-    """Keys that a run did not know yet have the defaults of today."""
+    """Keys that a run did not know yet have the defaults of today; 1.0 is a whole number, too."""
     tree = json.loads((folder / "config.json").read_bytes().decode())
     known = find_method(tree["config"]["method"]).settings
     for key, value in flatten(as_values(known)).items():
@@ -147,7 +147,9 @@ def _read_plain_config(folder: Path) -> Any:
         place = tree["config"]
         for group in groups:
             place = place.setdefault(group, {})
-        place.setdefault(name, value)
+        found = place.setdefault(name, value)
+        if type(found) in (int, float) and type(value) in (int, float):
+            place[name] = type(value)(found)
     return {"config": tree["config"], "dataset": tree["dataset"]}
 
 
