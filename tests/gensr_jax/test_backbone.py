@@ -13,6 +13,7 @@ from safetensors.numpy import save_file
 
 from common.errors import InputError
 from gensr_jax.backbone import choose_t5, place_backbone
+from gensr_jax.settings import T5Settings
 from gensr_jax.t5 import T5Config
 from gensr_jax.t5_weights import checkpoint_name, load_pretrained, parameter_shapes
 
@@ -62,12 +63,12 @@ def empty_params(full_head):
 
 
 def test_the_checkpoint_decides_the_sizes(folder):
-    config = choose_t5(str(folder), "base", words(), full_head=False, **OPTIONS)
+    config = choose_t5(str(folder), T5Settings("base", **OPTIONS), words(), full_head=False)
     assert (config.width, config.vocab_size, config.full_head) == (8, 12, False)
-    random = choose_t5("", "mini", words(30), full_head=True, **OPTIONS)
+    random = choose_t5("", T5Settings("mini", **OPTIONS), words(30), full_head=True)
     assert (random.width, random.vocab_size, random.full_head) == (64, 30, True)
     with pytest.raises(InputError, match="the tokenizer has ids up to 12, the model 12 tokens"):
-        choose_t5(str(folder), "base", words(13), full_head=False, **OPTIONS)
+        choose_t5(str(folder), T5Settings("base", **OPTIONS), words(13), full_head=False)
 
 
 def test_two_rows_begin_as_yes_and_no(folder):

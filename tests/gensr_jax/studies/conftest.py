@@ -6,8 +6,10 @@ import json
 
 import pytest
 
+from common.configs.making import make_config
 from common.data.fingerprint import describe_data
 from common.data.folder import load_dataset
+from common.runs.methods import find_method
 from common.runs.tasks import take_batch
 from common.runs.trained import Trained
 from common.training.mesh import put_batch
@@ -25,9 +27,11 @@ def write_run(tiny, tmp_path):
 
     def write(name, arg="", lines=(), **values):
         config = config_file.get_config(arg)
+        config.text.vocabulary = 256
+        if "method" in values:
+            config = make_config(find_method(values["method"]).settings)
         config.update(values)
         config.data.path = str(tiny)
-        config.text.vocabulary = 256
         workdir = tmp_path / f"{name}{config.seed}"
         workdir.mkdir()
         saved = {"config": config.to_dict(), "dataset": describe_data(load_dataset(tiny))}

@@ -116,13 +116,15 @@ def test_query(pair, ask):
             assert released[protocol][asked]["change"]["value"] == 0  # it never sees the query
 
 
-def test_runs_without_what_a_study_needs_are_named(finished, ask):
+def test_runs_without_what_a_study_needs_are_named(write_run, ask):
+    line = {"step": 1, "stage": "supervised", "kind": "train", "values": {"loss": 1.0}}
+    runs = write_run("LCR", lines=[line], method="lcr")
     for name, part in (
         ("conflict", "no probes"),
         ("plateau", "no curve"),
         ("query", "is a run of lcr"),
     ):
-        code, _, err = ask(name, f"--runs=LCR={finished}")
+        code, _, err = ask(name, f"--runs={runs}")
         assert code == 2
         assert part in err
 
