@@ -33,6 +33,7 @@ from launch.config_file import find_file, split_argument
 from launch.config_keys import check_keys
 from launch.files import take_folder
 from launch.run_folder import check_workdir, was_judged
+from launch.snr import child_words
 
 PLAIN = "plain"
 
@@ -155,7 +156,7 @@ def run_point(words: Sequence[str]) -> int:
     try:
         # A session of its own: the terminal's Ctrl-C would reach it twice, and that means at once.
         child = subprocess.Popen(
-            [sys.executable, "-m", "launch.main", *words],
+            child_words("main", words),
             env={**os.environ, "PYTHONUNBUFFERED": "1"},
             start_new_session=True,
         )
