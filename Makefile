@@ -1,5 +1,7 @@
 # make demo   a first result in minutes, from nothing but Python >= 3.11 and a package index
 # make test   lint, types and tests
+# make docs   the pages of docs/ as a site, in site/
+# make wheel  the package to install, in dist/
 # make soak   100 kills at random moments, and the same numbers bit for bit
 # make fuzz   changed files for every reader (COUNT=1250 SEED=0), see docs/reliability.md
 # make beauty the run on real data (RAW=folder with reviews_Beauty_5.json.gz and meta_Beauty.json.gz)
@@ -15,7 +17,7 @@ COUNT ?= 1250
 SEED ?= 0
 RAW ?= ../shared/data/amazon_beauty_2014
 
-.PHONY: demo test lint format types unit fuzz bench soak beauty lowest clean
+.PHONY: demo test lint format types unit docs wheel fuzz bench soak beauty lowest clean
 
 demo: $(VENV)/.installed
 	$(BIN)/python -m launch.prepare --source=synthetic --preset=$(PRESET) --out=datasets/$(PRESET) --overwrite
@@ -38,6 +40,14 @@ types: $(VENV)/.installed-test
 
 unit: $(VENV)/.installed-test
 	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
+
+docs: $(VENV)/.installed-test
+	$(BIN)/python -m mkdocs build --strict
+
+# Without what an older build has left in build/, which would be packed again.
+wheel: $(VENV)/.installed-test
+	rm -rf build dist
+	$(BIN)/python -m pip wheel --quiet --no-deps --no-build-isolation --wheel-dir dist .
 
 fuzz: $(VENV)/.installed-test
 	$(BIN)/python tests/fuzz/run.py --count=$(COUNT) --seed=$(SEED)
@@ -65,7 +75,7 @@ beauty: $(VENV)/.installed
 # The oldest versions that setup.cfg allows, and the tests on them.
 lowest:
 	$(PYTHON) -m venv $(VENV)-lowest
-	$(VENV)-lowest/bin/python -m pip install --quiet --constraint lowest.txt --editable ".[all,test]"
+	$(VENV)-lowest/bin/python -m pip install --quiet --constraint lowest.txt --editable ".[all,docs,test]"
 	$(VENV)-lowest/bin/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 
 $(VENV)/.installed: setup.cfg pyproject.toml
@@ -74,8 +84,8 @@ $(VENV)/.installed: setup.cfg pyproject.toml
 	touch $@
 
 $(VENV)/.installed-test: $(VENV)/.installed
-	$(BIN)/python -m pip install --quiet --editable ".[all,test]"
+	$(BIN)/python -m pip install --quiet --editable ".[all,docs,test]"
 	touch $@
 
 clean:
-	rm -rf $(VENV) $(VENV)-lowest build *.egg-info
+	rm -rf $(VENV) $(VENV)-lowest build dist site *.egg-info

@@ -26,6 +26,7 @@ from common.files import write_beside
 from common.json_files import read_json
 from launch.bench_steps import check_out, define_counts
 from launch.command import parse_flags
+from launch.snr import child_words
 
 _PACKAGES = ("jax", "jaxlib", "flax", "numpy")
 
@@ -65,7 +66,7 @@ def run_subject(subject: str, words: Sequence[str]) -> dict[str, Any]:
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / "report.json"
         done = subprocess.run(
-            [sys.executable, "-m", "launch.bench", subject, *words, f"--out={file}"],
+            child_words("bench", [subject, *words, f"--out={file}"]),
             stderr=subprocess.PIPE, text=True, check=False,
         )  # fmt: skip
         result: dict[str, Any] = {

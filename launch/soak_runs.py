@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import subprocess
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from common.errors import InputError
 from common.json_files import parse_json, read_json, read_json_lines
+from launch.snr import child_words
 
 _MEND = "start again with another --workdir"
 CHANGING = ("speed", "wall_seconds")  # of results.json: of this machine on that day
@@ -19,14 +19,7 @@ def start(words: Sequence[str], workdir: Path) -> subprocess.Popen[bytes]:
     """The training command in a process of its own; what it prints goes to a log beside workdir."""
     with log_of(workdir).open("ab") as log:
         return subprocess.Popen(
-            [
-                sys.executable,
-                "-m",
-                "launch.main",
-                *words,
-                f"--workdir={workdir}",
-                "--notensorboard",
-            ],
+            child_words("main", [*words, f"--workdir={workdir}", "--notensorboard"]),
             stdout=log,
             stderr=log,
         )

@@ -36,6 +36,7 @@ from common.runs.folder import check_workdir, was_judged
 from common.runs.methods import settle
 from launch.command import parse_flags, run_command
 from launch.config import take_config
+from launch.snr import child_words
 
 PLAIN = "plain"
 
@@ -174,7 +175,7 @@ def run_point(words: Sequence[str]) -> int:
     try:
         # A session of its own: the terminal's Ctrl-C would reach it twice, and that means at once.
         child = subprocess.Popen(
-            [sys.executable, "-m", "launch.main", *words],
+            child_words("main", words),
             env={**os.environ, "PYTHONUNBUFFERED": "1"},
             start_new_session=True,
         )

@@ -20,6 +20,7 @@ from common.settings.roles import describe_evaluation
 from launch import sweep
 from launch.command import run_command
 from launch.config import take_config
+from launch.snr import child_words
 
 ROOT = Path(__file__).resolve().parents[2]
 KNN = str(ROOT / "baselines_jax/configs/item_knn_demo.py")
@@ -192,7 +193,7 @@ def test_a_signal_is_passed_on_and_the_exit_code_kept(monkeypatch):
     started = sweep.subprocess.Popen
 
     def start(command, **options):
-        assert command[:3] == [sys.executable, "-m", "launch.main"]
+        assert command == child_words("main", ["--config=F"])
         return started([sys.executable, "-c", program], **options)
 
     monkeypatch.setattr(sweep.subprocess, "Popen", start)
