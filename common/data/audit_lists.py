@@ -152,7 +152,8 @@ def _find_first_times(log: Log) -> np.ndarray:
     file = data.path / "items.parquet"
     if file.is_file() and "created_ms" in pq.read_schema(file).names:
         table = pq.read_table(file, columns=["item", "created_ms"]).drop_null()
-        first[table["item"].to_numpy()] = table["created_ms"].to_numpy()
+        item, created = (table[name].to_numpy().astype(np.int64) for name in table.column_names)
+        first[item] = created  # another writer may have stored them as another kind of number
     return first
 
 
