@@ -69,6 +69,8 @@ def override(config: ConfigDict, key: str, text: str) -> None:
         raise InputError(f"config.{key}: is a group; set one of its keys, config.{key}.KEY")
     if key not in known:
         raise InputError(f"config.{key}: no such key; {suggest(key, known)}")
+    if key == "method":
+        find_method(text)  # names the nearest one
     *groups, name = key.split(".")
     group = config
     for part in groups:
