@@ -15,12 +15,12 @@ def test_the_numbers_are_those_of_batches_from_the_host(finished, run, tmp_path)
 @pytest.mark.parametrize(
     ("flag", "message"),
     [
-        ("--config.resident=maybe", "config.resident = 'maybe': unknown; use one of auto"),
+        ("--config.resident=maybe", "config.resident = 'maybe': give one of auto, on, off"),
         (
             "--config.accumulate=3",
             "batch size of stage supervised = 64: does not divide by 1",
         ),
-        ("--config.accumulate=0", "accumulate = 0: not above 0; use 1 or more"),
+        ("--config.accumulate=0", "config.accumulate = 0: give a whole number of at least 1"),
     ],
 )
 def test_what_cannot_be_is_refused_before_anything_is_left(run, tmp_path, flag, message):
