@@ -36,13 +36,12 @@ def main() -> int:
 def list_commands(argv: Sequence[str]) -> int:
     """Prints the commands; returns the exit code. Raises InputError for a word that is none."""
     from common.errors import InputError
-    from common.printable import printable
 
     word = argv[0] if argv else "help"
     if word.lstrip("-") not in ("h", "help"):
         near = difflib.get_close_matches(word, COMMANDS, 1)
         hint = f"did you mean {near[0]}?" if near else f"use one of {', '.join(COMMANDS)}"
-        raise InputError(f"command {printable(word[:40], keep='')!r}: unknown; {hint}")
+        raise InputError(f"command {word[:40]!r}: unknown; {hint}")
     print("snr COMMAND ...   as python -m launch.COMMAND ...; snr COMMAND --help shows the form\n")
     for name in COMMANDS:
         print(f"  {name:8}  {describe(name)}")

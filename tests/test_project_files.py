@@ -161,7 +161,7 @@ def test_what_a_page_names_is_there(page):
         assert name in COMMANDS, name
 
 
-def test_the_packages_of_the_workflow_and_of_the_tests_are_extras():
+def test_what_makes_the_wheel_and_the_site_is_an_extra():
     extras = setup()["options.extras_require"]
     assert "mkdocs" in extras["docs"]
     assert re.search(r"setuptools>=70\.1\b", extras["test"])  # from here on it makes wheels itself

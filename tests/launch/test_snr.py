@@ -54,7 +54,7 @@ def test_alone_it_lists_the_commands_at_once(words):
         ("prepair", "command 'prepair': unknown; did you mean prepare?"),
         ("mian", "did you mean main?"),
         ("--config=x", "command '--config=x': unknown; use one of prepare, audit, main, "),
-        ("\x1b[2J" + 999 * "x", rf"command '\\x1b[2J{36 * 'x'}': unknown; use one of "),
+        ("\x1b[2J" + 999 * "x", rf"command '\x1b[2J{36 * 'x'}': unknown; use one of "),
     ],
 )
 def test_an_unknown_command_is_one_line(word, message):
