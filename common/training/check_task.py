@@ -58,8 +58,7 @@ def _check_stage(
 ) -> Constants:
     """Checks a stage's loss; returns its constants."""
     if stage.prepare is not None:
-        kept = jax.tree.map(lambda leaf: leaf, params)
-        constants = jax.eval_shape(stage.prepare, kept, constants)
+        constants = jax.eval_shape(stage.prepare, params, constants)
     own = {**constants, "start": params} if stage.keeps_start else constants
     found = jax.eval_shape(stage.loss, params, own, batch, jax.random.key(0))
     at = f"{where}, stage {stage.name}, loss"
