@@ -19,7 +19,7 @@ from lcr_jax.second import make_second
 from lcr_jax.settings import LossSettings, Second
 
 LOSS = LossSettings(alignment_negatives=8)
-SECOND = Second(rollouts=4, negatives=12, in_batch=3, anchor_negatives=3)
+SECOND = Second(kind="reinforce", rollouts=4, negatives=12, in_batch=3, anchor_negatives=3)
 REC, SEARCHES = [3, 0, 5, 0], [2, 4, 0, 0]  # both, no rec event, no search, neither
 
 
