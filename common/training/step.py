@@ -14,6 +14,7 @@ import jax
 import jax.numpy as jnp
 from jax.sharding import Mesh
 
+from common.training.initial import plan_init
 from common.training.mesh import full_sharding, row_sharding
 from common.training.optimizers import Updater, mark_trained
 from common.training.sharding import find_shardings, place_shapes
@@ -34,7 +35,8 @@ def init_params(task: Task, key: jax.Array, batch: Batch, mesh: Mesh) -> tuple[P
     """Runs `task.init` on the devices: parameters by `RULES`, a full copy of the constants."""
     params, _ = jax.eval_shape(task.init, key, batch)
     shardings = (find_shardings(params, mesh), full_sharding(mesh))
-    return jax.jit(task.init, out_shardings=shardings)(key, batch)
+    make, arguments = plan_init(task.init, key, batch)
+    return jax.jit(make, out_shardings=shardings)(*arguments)
 
 
 def prepare_constants(stage: Stage, params: Params, constants: Constants, mesh: Mesh) -> Constants:

@@ -1,0 +1,126 @@
+"""Initial parameters, with each kind of draw compiled once.
+
+One program of a whole `init` has every draw in it, unrolled: the 225 of a T5 base are 100,000
+instructions, and take minutes to compile for an accelerator. So arrays that come about in the same
+way (one initialiser, one shape) are drawn in one loop over their keys. The numbers are those of
+`jax.jit(init)`, to the last bit.
+
+Source: ours; goodfire-ai/spd, pull request 956, found the same.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.extend.core import ClosedJaxpr, Jaxpr, Literal, Var, jaxpr_as_fun
+
+from common.training.task import Batch
+
+
+def plan_init(
+    init: Callable[..., Any], key: jax.Array, batch: Batch
+) -> tuple[Callable[..., Any], tuple[Any, ...]]:
+    """A function to be jitted, and its arguments, that gives what `init(key, batch)` gives.
+
+    init: a pure function to a tree of arrays; what its result does not need is left out
+    key: typed, a full copy on every device
+    """
+    traced = jax.jit(init).trace(key, batch)
+    jaxpr, consts = traced.jaxpr.jaxpr, traced.jaxpr.consts
+    parts = [cut_out(jaxpr, [out], is_key) for out in jaxpr.outvars]
+    kinds: dict[Any, list[int]] = {}  # places in the result of what differs in its keys only
+    for place, part in enumerate(parts):
+        others = tuple(var for var in part.invars if not is_key(var))
+        # Printed with fresh names, and without the constants of what is inside.
+        own = place if hides_constants(part) else None
+        kinds.setdefault((str(part), others, own), []).append(place)
+    keys = derive_keys(jaxpr, consts, key, [var for part in parts for var in part.invars])
+    impl = jax.random.key_impl(key)
+
+    def stack_keys(places: list[int]) -> list[np.ndarray]:
+        inputs = zip(*(parts[place].invars for place in places), strict=True)
+        return [np.stack([keys[var] for var in each]) for each in inputs if is_key(each[0])]
+
+    def make(batch: Batch, stacks: Sequence[Sequence[Any]]) -> Any:
+        given = dict(zip(jaxpr.constvars, consts, strict=True))
+        given |= dict(zip(jaxpr.invars[1:], jax.tree.leaves(batch), strict=True))
+        made: dict[int, Any] = {}
+        for places, stack in zip(kinds.values(), stacks, strict=True):
+            part = parts[places[0]]
+
+            def draw(data: Sequence[Any], part: Jaxpr = part) -> Any:
+                drawn = (jax.random.wrap_key_data(each, impl=impl) for each in data)
+                values = [next(drawn) if is_key(var) else given[var] for var in part.invars]
+                return jaxpr_as_fun(ClosedJaxpr(part, ()))(*values)[0]
+
+            if len(places) == 1 or not stack:
+                array = draw([data[0] for data in stack])
+                made |= dict.fromkeys(places, array)
+            else:
+                # One after the other: under vmap a draw takes twice as long to compile.
+                made |= dict(zip(places, jax.lax.map(draw, stack), strict=True))
+        leaves = [made[place] for place in range(len(parts))]
+        return jax.tree.unflatten(jax.tree.structure(traced.out_info), leaves)
+
+    return make, (batch, [stack_keys(places) for places in kinds.values()])
+
+
+def derive_keys(
+    jaxpr: Jaxpr, consts: Sequence[Any], key: jax.Array, wanted: Sequence[Var]
+) -> dict[Var, np.ndarray]:
+    """The data, uint32, of those of the variables that are keys.
+
+    One by one, each process for itself: in one program they would be as long as the draws.
+    """
+    outs = list(dict.fromkeys(filter(is_key, wanted)))
+    data = jnp.asarray(np.asarray(jax.random.key_data(key)))
+    own = jax.random.wrap_key_data(data, impl=jax.random.key_impl(key))
+    given = {**dict(zip(jaxpr.constvars, consts, strict=True)), jaxpr.invars[0]: own}
+    part = cut_out(jaxpr, outs)
+    found = jaxpr_as_fun(ClosedJaxpr(part, ()))(*(given[var] for var in part.invars))
+    return {var: np.asarray(jax.random.key_data(k)) for var, k in zip(outs, found, strict=True)}
+
+
+def cut_out(
+    jaxpr: Jaxpr, outs: Sequence[Any], is_start: Callable[[Var], bool] = lambda var: False
+) -> Jaxpr:
+    """The operations that `outs` come from, back to arguments, constants and what `is_start`.
+
+    These are the arguments of the result, in an order that equal operations share.
+    """
+    makers = {var: eqn for eqn in jaxpr.eqns for var in eqn.outvars}
+    starts: dict[Var, None] = {}
+    needed: set[int] = set()
+    left = list(reversed(outs))
+    while left:
+        var = left.pop()
+        if isinstance(var, Literal):
+            continue
+        if is_start(var) or var not in makers:
+            starts[var] = None
+        elif id(eqn := makers[var]) not in needed:
+            needed.add(id(eqn))
+            left.extend(reversed(eqn.invars))
+    eqns = [eqn for eqn in jaxpr.eqns if id(eqn) in needed]
+    return jaxpr.replace(constvars=[], invars=list(starts), outvars=list(outs), eqns=eqns)
+
+
+def hides_constants(jaxpr: Jaxpr) -> bool:
+    """Whether a function inside has arrays that it closes over."""
+    inside = [
+        each
+        for eqn in jaxpr.eqns
+        for value in eqn.params.values()
+        for each in (value if isinstance(value, tuple | list) else [value])
+        if isinstance(each, ClosedJaxpr)
+    ]
+    return any(each.consts or hides_constants(each.jaxpr) for each in inside)
+
+
+def is_key(var: Any) -> bool:
+    """Whether a variable of a jaxpr is a typed key, or an array of them."""
+    return bool(jax.dtypes.issubdtype(var.aval.dtype, jax.dtypes.prng_key))
