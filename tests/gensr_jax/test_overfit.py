@@ -22,8 +22,6 @@ MINI = {
     "decoder_layers": 2, "dropout": 0.0,
 }  # fmt: skip
 
-QUICK = {"xla_backend_optimization_level": 0}  # compiles in a fraction of the time
-
 
 @pytest.fixture(scope="module")
 def case(drawn):
@@ -54,7 +52,7 @@ def case(drawn):
     def init(key):
         return case.module.init(key, method=touch_all)["params"]
 
-    return case._replace(params=jax.jit(init, compiler_options=QUICK)(jax.random.key(0)))
+    return case._replace(params=jax.jit(init)(jax.random.key(0)))
 
 
 @pytest.fixture(scope="module")
@@ -97,7 +95,6 @@ def test_bfloat16_ranks_as_float32(case, trained):
         module = GenSR(replace(case.module.settings, t5=t5))
         run = jax.jit(
             lambda params: score_candidates(module, params, case.constants, case.batch),
-            compiler_options=QUICK,
         )
         return np.asarray(run(trained[0])).ravel()
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib.util
-from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -24,7 +23,6 @@ SEARCH = f"{REC.removesuffix(' ? answer')} for this <Query> ? answer"
 LOSS = LossSettings(task="vocab_ce", contrastive_rows="all", contrastive_weight=0.01)
 
 # Compiles in a fraction of the time.
-compiled = partial(jax.jit, compiler_options={"xla_backend_optimization_level": 0})
 
 
 def load_plain():
@@ -105,11 +103,11 @@ def test_losses_and_probabilities(case, expected):
     def run(model):
         return tune_terms(model, LOSS, case.constants, case.batch, deterministic=True)
 
-    total, metrics = compiled(lambda p: case.module.apply({"params": p}, method=run))(case.params)
+    total, metrics = jax.jit(lambda p: case.module.apply({"params": p}, method=run))(case.params)
     assert float(metrics["task"]) == pytest.approx(expected.task, rel=1e-5)
     assert float(metrics["contrastive"]) == pytest.approx(expected.contrast, rel=1e-5)
     assert float(total) == pytest.approx(expected.task + 0.01 * expected.contrast, rel=1e-5)
-    score = compiled(lambda p: score_candidates(case.module, p, case.constants, case.batch))
+    score = jax.jit(lambda p: score_candidates(case.module, p, case.constants, case.batch))
     scores = score(case.params)
     np.testing.assert_allclose(np.ravel(scores), expected.probability, rtol=1e-4)
 

@@ -33,7 +33,6 @@ CHANGES: dict[str, dict[str, Any]] = {
     "gensr": {"text.vocabulary": 256},
 }
 # Compiles in a fraction of the time; what it makes is slower, and small here.
-QUICK: dict[str, Any] = {"xla_backend_optimization_level": 0}
 
 
 def start(method: str, dataset: Dataset, timeline: Timeline) -> tuple[Task, Any, Any]:
@@ -77,7 +76,6 @@ def differentiate(
                 full,
             ),
             out_shardings=(full, places),
-            compiler_options=QUICK,
         )
         batch = put_batch(mesh, source[0])
         inputs = (params, own, batch, place_key(1, "step", mesh))

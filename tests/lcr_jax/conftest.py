@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable
 from functools import cache
 from typing import Any, NamedTuple
 
@@ -18,7 +17,6 @@ from lcr_jax.settings import ModelSettings
 
 M, N, P, ITEMS, QUERIES, WORDS = 5, 4, 2, 40, 12, 9
 
-NO_FUSION = {"xla_cpu_use_fusion_emitters": False}
 SETTINGS = ModelSettings(
     n_items=ITEMS,
     n_tokens=WORDS,
@@ -79,17 +77,6 @@ def make_batch(
     }
 
 
-def compile_quickly(function: Callable[..., Any], **options: Any) -> Callable[..., Any]:
-    """`jax.jit` that compiles in a quarter of the time; what it makes is slower, and small here."""
-    quick: dict[str, Any] = {"xla_backend_optimization_level": 0}
-    try:
-        jax.jit(lambda: 0, compiler_options=(more := quick | NO_FUSION))()
-        quick = more
-    except jax.errors.JaxRuntimeError:
-        pass  # another XLA, without this option
-    return jax.jit(function, compiler_options=quick, **options)
-
-
 def run_module(module: LCR, params: Any, constants: Any, batch: Any) -> Any:
 
     def method(m: LCR) -> Any:
@@ -104,8 +91,8 @@ def square_scores(params: Any, module: LCR, constants: Any, batch: Any) -> jax.A
     return jnp.sum(run_module(module, params, constants, batch)[0] ** 2)
 
 
-run_compiled = compile_quickly(run_module, static_argnums=0)
-differentiate = compile_quickly(jax.grad(square_scores), static_argnums=1)
+run_compiled = jax.jit(run_module, static_argnums=0)
+differentiate = jax.jit(jax.grad(square_scores), static_argnums=1)
 
 
 class Model(NamedTuple):
@@ -151,8 +138,3 @@ def build_model():
 @pytest.fixture
 def build_batch():
     return make_batch
-
-
-@pytest.fixture(scope="session")
-def quick_jit():
-    return compile_quickly

@@ -148,10 +148,10 @@ def test_the_model_is_what_the_name_says(name, make_model):
 
 
 @pytest.mark.parametrize("name", ["no_search", "dual_encoder+no_null_event+no_gate"])
-def test_one_training_step_lowers_the_loss(name, make_model, quick_jit):
+def test_one_training_step_lowers_the_loss(name, make_model):
     task, batch, params, constants = make_model(name)
     (stage,) = task.stages
-    step = quick_jit(jax.value_and_grad(stage.loss, has_aux=True))
+    step = jax.jit(jax.value_and_grad(stage.loss, has_aux=True))
     key = jax.random.key(1)
     (loss, _), slope = step(params, constants, batch, key)
     nearer = jax.tree.map(lambda p, g: p - np.float32(0.001) * g, params, slope)
@@ -159,9 +159,9 @@ def test_one_training_step_lowers_the_loss(name, make_model, quick_jit):
     assert step(nearer, constants, batch, key)[0][0] < loss
 
 
-def test_without_searches_all_evidence_is_the_null_event(make_model, quick_jit):
+def test_without_searches_all_evidence_is_the_null_event(make_model):
     task, batch, params, constants = make_model("no_search")
-    explain = quick_jit(lambda p, c, b: task.explain(p, c, b)["mean_evidence"])
+    explain = jax.jit(lambda p, c, b: task.explain(p, c, b)["mean_evidence"])
     evidence = np.asarray(explain(params, constants, batch))
     assert not any(batch[f"search_{part}"].any() for part in ("mask", "query", "click"))
     np.testing.assert_allclose(evidence[:, 0], 1, rtol=1e-6)

@@ -28,7 +28,7 @@ CONTROLS = ("more", "likelihood", "ranking", "noise")
 
 
 @pytest.fixture(scope="module")
-def run(quick_jit):
+def run():
     """run(kind, model, batch, start=None, dropout=False, **weights) -> (loss, metrics), gradient.
 
     Compiled once per kind; the weights of the terms and the size of the noise are arguments.
@@ -44,7 +44,7 @@ def run(quick_jit):
             key = jax.random.key(0)
             return LOSSES[kind](model.module, LOSS, settings, params, constants, batch, key)
 
-        return quick_jit(jax.value_and_grad(loss, has_aux=True))
+        return jax.jit(jax.value_and_grad(loss, has_aux=True))
 
     def call(kind, model, batch, start=None, dropout=False, **weights):
         index = (kind, model.module, dropout)
@@ -96,7 +96,7 @@ def test_edge_rows_are_finite_and_the_terms_add_up(kind, run, build_model, build
     assert kind != "noise" or metrics["disagreement"] > 1e-4
 
 
-def test_more_is_the_supervised_loss(run, build_model, build_batch, quick_jit):
+def test_more_is_the_supervised_loss(run, build_model, build_batch):
     """Of the batch's twelve negatives it takes the three that stage 1 has."""
     batch, model = build_batch(REC, SEARCHES, negatives=12), build_model()
     (loss, _), gradient = run("more", model, batch)
@@ -107,7 +107,7 @@ def test_more_is_the_supervised_loss(run, build_model, build_batch, quick_jit):
             without_dropout, LOSS, params, model.constants, few, jax.random.key(7)
         )[0]
     )
-    expected, expected_gradient = quick_jit(plain)(model.params)
+    expected, expected_gradient = jax.jit(plain)(model.params)
     np.testing.assert_allclose(loss, expected, rtol=1e-5)
     jax.tree.map(
         partial(np.testing.assert_allclose, rtol=1e-3, atol=1e-5), gradient, expected_gradient

@@ -156,9 +156,7 @@ def test_query_item_alignment_by_hand():
     ("recommendation", "scorer"),
     [("bce", "dot_mlp"), ("sampled_softmax", "dot_mlp"), ("softmax", "dot")],
 )
-def test_padded_rows_give_no_loss_and_no_gradient(
-    recommendation, scorer, build_model, build_batch, quick_jit
-):
+def test_padded_rows_give_no_loss_and_no_gradient(recommendation, scorer, build_model, build_batch):
     model = build_model(scorer=scorer, dropout=0.0)
     settings = LossSettings(recommendation=recommendation, alignment_negatives=8)
     batch = build_batch([3, 0, 2], [2, 3, 4])
@@ -166,7 +164,7 @@ def test_padded_rows_give_no_loss_and_no_gradient(
     other = batch | {"target": batch["target"].at[2].set(3)}
     other["rec_item"] = batch["rec_item"].at[2, 0].set(9)
     other["search_query"] = batch["search_query"].at[2, 1].set(9)
-    run = quick_jit(
+    run = jax.jit(
         jax.value_and_grad(
             lambda p, b: supervised_loss(
                 model.module, settings, p, model.constants, b, jax.random.key(3)
@@ -180,20 +178,20 @@ def test_padded_rows_give_no_loss_and_no_gradient(
         np.testing.assert_allclose(left, right, rtol=1e-4, atol=1e-6)
 
 
-def test_a_batch_without_clicked_searches_is_finite(build_model, build_batch, quick_jit):
+def test_a_batch_without_clicked_searches_is_finite(build_model, build_batch):
     model, batch = build_model(dropout=0.0), build_batch([3, 2], [1, 0])
     assert not batch["search_click"].any()
     settings = LossSettings(alignment_negatives=8)
-    run = quick_jit(partial(supervised_loss, model.module, settings))
+    run = jax.jit(partial(supervised_loss, model.module, settings))
     value, metrics = run(model.params, model.constants, batch, jax.random.key(0))
     assert np.isfinite(value)
     assert metrics["alignment"] == 0
 
 
-def test_without_reasoning_there_is_no_contrastive_loss(build_model, build_batch, quick_jit):
+def test_without_reasoning_there_is_no_contrastive_loss(build_model, build_batch):
     model, batch = build_model(steps=0), build_batch([3, 2], [2, 1])
     settings = dataclasses.replace(LossSettings(), alignment_weight=0.0)
-    run = quick_jit(partial(supervised_loss, model.module, settings))
+    run = jax.jit(partial(supervised_loss, model.module, settings))
     value, metrics = run(model.params, model.constants, batch, jax.random.key(0))
     assert set(metrics) == {"recommendation"}
     assert value == metrics["recommendation"]

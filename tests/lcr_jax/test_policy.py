@@ -95,7 +95,7 @@ def test_sigma_follows_the_size_of_the_mean_without_gradient():
 
 
 @pytest.fixture(scope="module")
-def walked(quick_jit):
+def walked():
     """A function of (model, batch, key) -> (encoded, rollouts), compiled once."""
 
     def run(module, params, constants, batch, key):
@@ -107,7 +107,7 @@ def walked(quick_jit):
         noise = draw_noise(key, 4, s.steps, batch["target"].shape[0], s.width)
         return encoded, roll_out(module, params, encoded, noise, 0.1)
 
-    compiled = quick_jit(run, static_argnums=0)
+    compiled = jax.jit(run, static_argnums=0)
     return lambda model, batch, key: compiled(
         model.module, model.params, model.constants, batch, key
     )
@@ -153,11 +153,11 @@ def test_noise_has_the_sigma_that_is_kept(walked, build_model, build_batch):
 
 
 def test_following_the_samples_gives_the_means_they_were_drawn_around(
-    walked, build_model, build_batch, quick_jit
+    walked, build_model, build_batch
 ):
     model, batch = build_model(), build_batch([3, 0, 5], [2, 4, 0])
     encoded, rollouts = walked(model, batch, jax.random.key(1))
-    run = quick_jit(partial(follow, model.module))
+    run = jax.jit(partial(follow, model.module))
     means = run(model.params, encoded, rollouts.reasoning.states)
     np.testing.assert_allclose(means, rollouts.means, rtol=1e-4, atol=1e-5)
     now = log_probability(rollouts.reasoning.states[:, :, 1:], means, rollouts.sigma)

@@ -24,7 +24,7 @@ REC, SEARCHES = [3, 0, 5, 0], [2, 4, 0, 0]  # both, no rec event, no search, nei
 
 
 @pytest.fixture(scope="module")
-def run(quick_jit):
+def run():
     """run(model, batch, start=None, params=None, train=..., ...) -> (loss, metrics), gradients.
 
     The gradients are those of the parameters and of the reference. Compiled once per model and
@@ -41,7 +41,7 @@ def run(quick_jit):
             key = jax.random.key(0)
             return reinforce_loss(model.module, LOSS, settings, params, constants, batch, key)
 
-        return quick_jit(jax.value_and_grad(loss, argnums=(0, 1), has_aux=True))
+        return jax.jit(jax.value_and_grad(loss, argnums=(0, 1), has_aux=True))
 
     def call(model, batch, start=None, params=None, train="reasoner", in_batch=3, **weights):
         index = (model.module, train, in_batch)
@@ -179,7 +179,7 @@ def test_padded_rows_change_nothing(run, build_model, build_batch):
 
 
 @pytest.mark.parametrize("train", ["reasoner", "all"])
-def test_frozen_parts_do_not_move(train, build_model, quick_jit):
+def test_frozen_parts_do_not_move(train, build_model):
     """Whatever the gradient, and although there is weight decay."""
     model = build_model()
     first = Stage("supervised", partial(int), View(negatives=3), batch_size=4, epochs=1)
@@ -190,7 +190,7 @@ def test_frozen_parts_do_not_move(train, build_model, quick_jit):
     assert stage.optimizer.learning_rate == {"reasoner": 1e-4, "all": 3e-5}[train]
     directions = make_updater(stage, model.params, 10).directions
     gradient = jax.tree.map(np.ones_like, model.params)
-    move = quick_jit(lambda params: directions.update(gradient, directions.init(params), params)[0])
+    move = jax.jit(lambda params: directions.update(gradient, directions.init(params), params)[0])
     moves = move(model.params)
     moved = {name for name in moves if largest(moves[name]) > 0}
     assert moved == ({"reasoner"} if train == "reasoner" else set(model.params))

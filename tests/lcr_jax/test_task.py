@@ -46,25 +46,25 @@ def small_config(**changes):
 
 
 @pytest.mark.parametrize("scorer", ["dot", "dot_mlp"])
-def test_catalogue_scores_equal_candidate_scores(scorer, dataset, build_batch, quick_jit):
+def test_catalogue_scores_equal_candidate_scores(scorer, dataset, build_batch):
     task = build(small_config(model__scorer=scorer), dataset)
     batch = build_batch([3, 0, 5], [2, 3, 0])
     batch["negatives"] = batch["negatives"].at[0, 1].set(0)
-    params, constants = quick_jit(task.init)(jax.random.key(0), batch)
+    params, constants = jax.jit(task.init)(jax.random.key(0), batch)
     items = jnp.arange(1, ITEMS + 1)
-    catalogue = quick_jit(task.score_catalogue)(params, constants, batch, items)
-    scores = np.asarray(quick_jit(task.score)(params, constants, batch))
+    catalogue = jax.jit(task.score_catalogue)(params, constants, batch, items)
+    scores = np.asarray(jax.jit(task.score)(params, constants, batch))
     assert catalogue.shape == (3, ITEMS)
     assert scores[0, 2] == -np.inf  # a padding candidate
     own = np.asarray(catalogue)[np.arange(3), np.asarray(batch["target"]) - 1]
     np.testing.assert_allclose(own, scores[:, 0], rtol=1e-5, atol=1e-6)
 
 
-def test_explain_gives_the_evidence(dataset, build_batch, quick_jit):
+def test_explain_gives_the_evidence(dataset, build_batch):
     task = build(small_config(), dataset)
     batch = build_batch([3, 0], [2, 4])
-    params, constants = quick_jit(task.init)(jax.random.key(0), batch)
-    told = quick_jit(task.explain)(params, constants, batch)
+    params, constants = jax.jit(task.init)(jax.random.key(0), batch)
+    told = jax.jit(task.explain)(params, constants, batch)
     assert {name: value.shape for name, value in told.items()} == {
         "evidence": (2, 3, 2, 5),
         "mean_evidence": (2, 5),
@@ -74,10 +74,10 @@ def test_explain_gives_the_evidence(dataset, build_batch, quick_jit):
     np.testing.assert_allclose(told["evidence"].mean(axis=(1, 2)), told["mean_evidence"], rtol=1e-6)
 
 
-def test_negatives_drawn_by_popularity_are_corrected_by_it(dataset, build_batch, quick_jit):
+def test_negatives_drawn_by_popularity_are_corrected_by_it(dataset, build_batch):
     task = build(small_config(), dataset)
     batch = build_batch([1], [1])
-    constants = quick_jit(lambda key: task.init(key, batch)[1])(jax.random.key(0))
+    constants = jax.jit(lambda key: task.init(key, batch)[1])(jax.random.key(0))
     counts = np.bincount(dataset.events("rec").target[:400], minlength=ITEMS + 1)
     seen = np.flatnonzero(counts)
     np.testing.assert_allclose(
