@@ -13,6 +13,7 @@ from typing import Any
 
 from common.bounds import DEEPEST, LARGEST_TEXT, check_regular, check_values
 from common.errors import InputError
+from common.printable import cut
 
 _NAMES = {dict: "an object", list: "a list", str: "a text", int: "a whole number",
           float: "a number", bool: "true or false", type(None): "null"}  # fmt: skip
@@ -134,6 +135,5 @@ def name_kind(value: Any) -> str:
     name = _NAMES.get(type(value), type(value).__name__)
     if isinstance(value, str | int | float) and not isinstance(value, bool):
         shown = repr(value) if not isinstance(value, int) or abs(value) < 10**20 else "long"
-        shown = shown if len(shown) <= _SHOWN else shown[:_SHOWN] + "..."
-        return f"{name.replace('a ', 'the ', 1)} {shown}"
+        return f"{name.replace('a ', 'the ', 1)} {cut(shown, _SHOWN)}"
     return name

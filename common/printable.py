@@ -27,3 +27,8 @@ def printable(text: str, keep: str = "\n") -> str:
         else char.encode("unicode_escape", "backslashreplace").decode("ascii")
         for char in text
     )
+
+
+def cut(text: str, longest: int) -> str:
+    """The text; of one with more characters the first ones, and three dots."""
+    return text if len(text) <= longest else text[:longest] + "..."

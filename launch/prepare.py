@@ -5,7 +5,10 @@
     python -m launch.prepare --source=amazon_2014 --raw=DIR --category=Beauty --out=DIR
 
 The folder appears when it is complete; after an error nothing is left behind. docs/your_data.md
-shows the tables of your own data. Exit codes: 0 done, 2 bad input.
+shows the tables of your own data.
+
+Prints what the data are, what is in order, what to look at and what to do; with --verbose every
+figure. Exit codes: 0 done, 2 bad input.
 """
 
 from __future__ import annotations
@@ -50,21 +53,18 @@ def main(argv: Sequence[str]) -> int:
         print(f"[{time.monotonic() - began:6.1f} s] {printable(line)}", flush=True)
 
     # Imported late: --help and bad flags need neither numpy nor pyarrow.
-    from common.data.describe import describe_dataset, describe_split
     from common.data.folder import PrepareSettings, check_place, load_dataset, write_dataset
     from common.data.readers.sources import SourceOptions, read_source
+    from launch.prepare_report import format_report
 
     settings, out = PrepareSettings(**_take(values, PrepareSettings)), Path(values.out)
     check_place(out, settings.overwrite)  # before any work
     with ending_on_sigterm():
         source = read_source(SourceOptions(**_take(values, SourceOptions)), say=say)
-        manifest = write_dataset(out, source, settings, say=say)
+        write_dataset(out, source, settings, say=say)
     say("reading it back")
-    report = [f"dataset {manifest['name']} in {out}"]
-    report += [f"  {line}" for line in describe_dataset(manifest)]
-    for split in settings.splits:
-        report += [f"  {line}" for line in describe_split(load_dataset(out, split))]
-    print(printable("\n".join([*report, f"  sha256        {manifest['sha256']}"])))
+    datasets = [load_dataset(out, split) for split in settings.splits]
+    print(printable(format_report(datasets, values.verbose)))
     say("done")
     return 0
 
@@ -90,6 +90,7 @@ def _define_flags() -> flags.FlagValues:
     text("raw", None, "folder of the raw files (tables, amazon_2014)")
     integer("seed", 0, "of the synthetic data, pseudo-queries and candidate lists")
     switch("overwrite", False, "replace the dataset folder --out")
+    switch("verbose", False, "print every figure")
 
     choice("history_order", "time", ["time", "source"],
            "history = events of an earlier time, or also earlier ones of the same time in the "

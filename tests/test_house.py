@@ -21,7 +21,12 @@ MAY_IMPORT = {
     "common.ranking": {"common"},
     "common.nn": {"common.nn", "common.errors"},
     "common.report": {"common.report", "common.errors", "common.printable"},
-    "common.settings": {"common.settings", "common.errors", "common.json_files"},
+    "common.settings": {
+        "common.settings",
+        "common.errors",
+        "common.json_files",
+        "common.printable",
+    },
     "common.runs": {"common"},
     "common.data": {
         "common.bounds",

@@ -90,3 +90,13 @@ def test_make_demo_runs_prepare_audit_and_main():
 def test_the_page_of_settings_is_that_of_the_code():
     page = format_page({name: find_method(name).settings for name in PLACES})
     assert (ROOT / "docs/settings.md").read_text() == page, "python -m launch.settings writes it"
+
+
+def test_the_page_of_the_audit_explains_every_code():
+    """A code has a row of a table, or a section; and what has one is a code that is given."""
+    code = r"\b[FL]\d+\b"
+    sources = (path.read_text() for path in (ROOT / "common/data").glob("*.py"))
+    given = {found for source in sources for found in re.findall(code, source)}
+    page = (ROOT / "docs/audit.md").read_text()
+    heads = re.findall(r"^(?:### |\| )((?:[FL]\d+(?:, )?)+)(?::| \|)", page, re.M)
+    assert set(re.findall(code, " ".join(heads))) == given

@@ -56,7 +56,7 @@ def audit_dataset(dataset: Dataset) -> AuditReport:
     """
     tables = _read_tables(dataset)
     changed = _check_files(dataset, tables)
-    log = read_log(dataset)
+    log = read_log(dataset, tables)
     faults, rows = check_rows(log)
     faults += _check_clicks(log)
     figures = [
@@ -77,7 +77,7 @@ def audit_dataset(dataset: Dataset) -> AuditReport:
     ):
         faults += found
         figures += told
-    judged = judge(log, measure_dataset(log, tables, rows, sound, items))
+    judged = judge(log, measure_dataset(log, rows, sound, items))
     faults += judged.faults
     figures += judged.figures
     title = (
@@ -88,19 +88,18 @@ def audit_dataset(dataset: Dataset) -> AuditReport:
 
 
 def measure_dataset(
-    log: Log, tables: Mapping[str, pa.Table], rows: Rows,
-    lists: Mapping[tuple[str, str], Lists], items: ItemFacts,
-) -> list[Measure]:  # fmt: skip
+    log: Log, rows: Rows, lists: Mapping[tuple[str, str], Lists], items: ItemFacts
+) -> list[Measure]:
     """L17 to L23: the figures that are compared with chance.
 
-    tables: the canonical tables, by name; without them columns and texts are not looked at
-    rows:   (task, part) -> row numbers of positives
-    lists:  (task, part) -> name -> list in form
+    log:   without tables columns and texts are not looked at
+    rows:  (task, part) -> row numbers of positives
+    lists: (task, part) -> name -> list in form
     """
     measures: list[Measure] = []
-    if len(tables) == len(TABLES):
+    if len(log.tables) == len(TABLES):
         for measure in (measure_texts, measure_columns, measure_moments):
-            measures += measure(log, tables, rows)
+            measures += measure(log, rows)
     measures += measure_twins(log, items.ever)
     measures += measure_offsets(log)
     return measures + measure_draws(log, lists, rows, items)

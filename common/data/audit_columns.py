@@ -47,12 +47,12 @@ class _Column(NamedTuple):
     as_user: np.ndarray  # likewise
 
 
-def measure_columns(log: Log, tables: Mapping[str, pa.Table], rows: Rows) -> list[Measure]:
+def measure_columns(log: Log, rows: Rows) -> list[Measure]:
     """How well each column tells the target or the buyer, for every part of both tasks.
 
-    tables: the canonical tables, by name
-    rows:   (task, part) -> row numbers of positives
+    rows: (task, part) -> row numbers of positives
     """
+    tables = log.tables
     items, users = (_Names(tables[name]["raw_id"]) for name in ("items", "users"))
     events = {
         task: [_read(tables[task], name, items, users) for name in _EVENTS[task]] for task in TASKS

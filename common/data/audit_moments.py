@@ -12,7 +12,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 import numpy as np
-import pyarrow as pa
 
 from common.data.audit_chance import NOTHING, Share, pair_randomly, spread_rows
 from common.data.audit_columns import find_before
@@ -28,13 +27,12 @@ _DAY = 86_400_000
 _SAME = 0.5  # of the gaps are one gap: a machine's, not a person's
 
 
-def measure_moments(log: Log, tables: Mapping[str, pa.Table], rows: Rows) -> list[Measure]:
+def measure_moments(log: Log, rows: Rows) -> list[Measure]:
     """How many targets were taken a moment before, or exactly when their item was created.
 
-    tables: the canonical tables, by name
-    rows:   (task, part) -> row numbers of positives
+    rows: (task, part) -> row numbers of positives
     """
-    column = tables["items"]["created_ms"]
+    column = log.tables["items"]["created_ms"]
     known = np.append(False, column.is_valid().to_numpy())
     created = np.append(0, column.fill_null(0).to_numpy())
     fine = known & (created % _DAY != 0)  # of the rest the day is known, and that may be the same

@@ -74,12 +74,12 @@ class _Texts:
         return _Text(f" {' '.join(words)} ", frozenset(words))
 
 
-def measure_texts(log: Log, tables: Mapping[str, pa.Table], rows: Rows) -> list[Measure]:
+def measure_texts(log: Log, rows: Rows) -> list[Measure]:
     """How often a text names the target or the buyer, for every part of both tasks.
 
-    tables: the canonical tables, by name
-    rows:   (task, part) -> row numbers of positives
+    rows: (task, part) -> row numbers of positives
     """
+    tables = log.tables
     words = tables["tokens"]["word"].to_pylist()
     items, queries = tables["items"], tables["queries"]
     # Tokens stand for a text where there is none, as in anonymised logs.

@@ -49,7 +49,7 @@ def measure_twins(log: Log, ever: Ever) -> list[Measure]:
         ("times", at_once, "users have the items of another, at the same times"),
     ):
         alike = np.unique(np.concatenate([one[some], other[some]]))
-        told = f"{what}, as {_name(one[some], other[some])}" if some.any() else what
+        told = f"{what}, as {_name(log, one[some], other[some])}" if some.any() else what
         hits = np.zeros(0, bool)
         share = Share(len(alike) / max(len(able), 1), 0.0, len(able), hits)
         measures.append(Measure("L19", name, "users", told, share))
@@ -119,6 +119,6 @@ def _share_times(log: Log, one: np.ndarray, other: np.ndarray) -> np.ndarray:
     return np.bincount(pair[np.isin(code, held[0] * width + held[1])], minlength=len(one))
 
 
-def _name(one: np.ndarray, other: np.ndarray) -> str:
-    return " and ".join(f"{a} with {b}" for a, b in zip(one[:2].tolist(), other[:2].tolist(),
-                                                        strict=True))  # fmt: skip
+def _name(log: Log, one: np.ndarray, other: np.ndarray) -> str:
+    pairs = zip(one[:2].tolist(), other[:2].tolist(), strict=True)
+    return " and ".join(f"{log.name('users', a)} with {log.name('users', b)}" for a, b in pairs)

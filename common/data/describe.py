@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from common.data.audit_faults import Figure
 from common.data.click_times import describe_click_times
 from common.data.cold import mark_warm_items
 from common.data.dataset import Dataset
@@ -19,42 +20,42 @@ from common.data.timeline import build_timeline
 QUANTILES = (25, 50, 75, 95, 100)
 
 
-def describe_dataset(manifest: Mapping[str, Any]) -> list[str]:
-    """What holds for all splits: sizes, time, notes and warnings."""
+def describe_dataset(manifest: Mapping[str, Any]) -> list[Figure]:
+    """What holds for all splits, as name and value: sizes, time, notes and warnings."""
     counts, vocab, time = manifest["counts"], manifest["vocab"], manifest["time"]
     lines = [
-        f"users         {vocab['users']:,}, {counts['users_in_both']:,} of them in both services",
-        f"items         {vocab['items']:,}",
-        f"queries       {vocab['queries']:,} of {vocab['tokens']:,} words",
-        f"rec           {counts['rec']:,} events, {counts['rec_positives']:,} of them positive",
-        f"search        {counts['search']:,} events, {counts['search_positives']:,} with a click",
-        f"time          resolution {time['resolution']}, {100 * time['tie_share']:.1f} % of events "
-        "tied with another of their user",
-        f"history       order {manifest['history_order']}",
-    ]
-    lines += [f"clicks        {line}" for line in describe_click_times(manifest["click_times"])]
-    lines += [f"note          {note}" for note in manifest["notes"]]
+        ("users", f"{vocab['users']:,}, {counts['users_in_both']:,} of them in both services"),
+        ("items", f"{vocab['items']:,}"),
+        ("queries", f"{vocab['queries']:,} of {vocab['tokens']:,} words"),
+        ("rec", f"{counts['rec']:,} events, {counts['rec_positives']:,} of them positive"),
+        ("search", f"{counts['search']:,} events, {counts['search_positives']:,} with a click"),
+        ("time", f"resolution {time['resolution']}, {100 * time['tie_share']:.1f} % of events "
+         "tied with another of their user"),
+        ("history", f"order {manifest['history_order']}"),
+        *(("clicks", line) for line in describe_click_times(manifest["click_times"])),
+        *(("note", note) for note in manifest["notes"]),
+    ]  # fmt: skip
     for name, filtered in manifest["filters"].items():
         if not isinstance(filtered, Mapping):
-            lines += [f"filter        {name}: {filtered:,}"] if filtered else []
+            lines += [("filter", f"{name}: {filtered:,}")] if filtered else []
         elif filtered["before"] != filtered["after"]:
             before, after = filtered["before"], filtered["after"]
-            lines.append(f"filter        {name}: {after:,} of {before:,} kept")
+            lines.append(("filter", f"{name}: {after:,} of {before:,} kept"))
     warnings = manifest["checks"]["warnings"]
-    return lines + [f"warning       {name}: {value:,}" for name, value in warnings.items()]
+    return lines + [("count", f"{name}: {value:,}") for name, value in warnings.items()]
 
 
-def describe_split(dataset: Dataset) -> list[str]:
+def describe_split(dataset: Dataset) -> list[Figure]:
     """The rows of a split, how long their histories are, and what training has not seen."""
     timeline = build_timeline(dataset.rec, dataset.search, dataset.n_users, dataset.history_order)
     warm = mark_warm_items(dataset)
-    lines = [f"split {dataset.split}"]
+    lines = [("split", dataset.split)]
     for task in TASKS:
         events = dataset.events(task)
         rows = {part: dataset.rows[task, part] for part in PARTS}
         sizes = ", ".join(f"{part} {len(rows[part]):,}" for part in PARTS)
         unused = int(events.positive.sum()) - sum(map(len, rows.values()))
-        lines.append(f"  {task:<6}      {sizes}; {unused:,} positives are history only")
+        lines.append((f"{task} rows", f"{sizes}; {unused:,} positives are history only"))
         test = rows["test"]
         if not len(test):
             continue
@@ -67,15 +68,17 @@ def describe_split(dataset: Dataset) -> list[str]:
             )
         )
         shares = "/".join(map(str, QUANTILES))
-        lines.append(f"              events before a test row ({shares} %): {', '.join(before)}")
+        lines.append(
+            (f"{task} history", f"events before a test row ({shares} %): {', '.join(before)}")
+        )
         target = events.target[test]
         cold = ~warm[target]
         lines.append(
-            f"              test rows whose item no train row has: {int(cold.sum()):,} "
-            f"({100 * cold.mean():.1f} %), {len(np.unique(target[cold])):,} items"
-        )
+            (f"{task} cold", f"test rows whose item no train row has: {int(cold.sum()):,} "
+             f"({100 * cold.mean():.1f} %), {len(np.unique(target[cold])):,} items")
+        )  # fmt: skip
     kinds = ", ".join(dataset.manifest["candidates"].get(dataset.split, {})) or "none"
-    return [*lines, f"  lists       {kinds}"]
+    return [*lines, ("lists", kinds)]
 
 
 def _quantiles(lengths: np.ndarray) -> str:

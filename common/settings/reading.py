@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 
 from common.errors import InputError
 from common.json_files import name_kind
+from common.printable import cut
 from common.settings.fields import Setting, list_settings
 
 Tree = TypeVar("Tree")
@@ -43,7 +44,7 @@ def read_settings(
             raise InputError(f"config.{key}: has no group to stand in in {where}; mend it")
     unknown = [key for key in flat if key not in known]
     if unknown:
-        key = unknown[0] if len(unknown[0]) <= _SHOWN else unknown[0][:_SHOWN] + "..."
+        key = cut(unknown[0], _SHOWN)
         raise InputError(f"config.{key}: no such key in {where}; {suggest(unknown[0], known)}")
     if missing and fill is None:
         setting = known[missing[0]]
@@ -147,5 +148,5 @@ def _fill(group: Tree, values: Mapping[str, Any], prefix: str) -> Tree:
 
 def _show(value: Any) -> str:
     if isinstance(value, str | int | float) and not isinstance(value, bool):
-        return repr(value) if len(repr(value)) <= _SHOWN else repr(value)[:_SHOWN] + "..."
+        return cut(repr(value), _SHOWN)
     return repr(value) if isinstance(value, bool) else name_kind(value)

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from common.printable import printable
+from common.printable import cut, printable
 
 
 @pytest.mark.parametrize(
@@ -38,3 +38,8 @@ def test_nothing_hidden_is_left_and_nothing_else_changes(text):
     assert hidden <= set("\n\u200c\u200d")
     assert printable(shown) == shown
     shown.encode("utf-8")
+
+
+def test_a_long_text_is_cut():
+    assert cut("glass teapot", 12) == "glass teapot"
+    assert cut("glass teapots", 12) == "glass teapot..."

@@ -147,7 +147,10 @@ def test_a_stored_history_with_the_target_itself(folder, capsys):
     assert any(line.startswith("  F09 rec_test") for line in lines)
     row = rows[0]
     user, item = dataset.rec.user[row], dataset.rec.item[row]
-    named = f"rec row {row + 1} (user {user}, item {item}, ts_ms {dataset.rec.ts[row]}, "
+    named = (
+        f"rec row {row + 1} (user 'u{user:02}' #{user}, item 'i{item:03}' #{item}, "
+        f"ts_ms {dataset.rec.ts[row]}, seq "
+    )
     assert any(named in line for line in lines)
     assert lines[-1] == "  LEAKS OR FAULTS: F09, F10"
 

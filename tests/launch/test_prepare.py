@@ -31,15 +31,15 @@ def test_synthetic_data_end_to_end(tmp_path: Path, capsys: pytest.CaptureFixture
     out = tmp_path / "tiny"
     splits = "--splits=leave_one_out_joint,global_time"
     args = ("--source=synthetic", "--preset=tiny", "--negatives=20", splits, f"--out={out}")
-    assert _prepare(*args, "--seed=3") == 0
+    assert _prepare(*args, "--seed=3", "--verbose") == 0
     printed = capsys.readouterr().out
     data = load_dataset(out)
     assert data.sha256 in printed
     assert "users         64," in printed
     assert "items         120\n" in printed
     assert f"rec           {len(data.rec.user):,} events" in printed
-    assert "split global_time" in printed
-    assert "lists       uniform20, popularity20, bm25_20" in printed
+    assert "split         global_time" in printed
+    assert "lists         uniform20, popularity20, bm25_20" in printed
     assert data.manifest["seeds"] == {"lists": 3}
 
     _fails(capsys, "is not empty; use another --out or --overwrite", *args)
@@ -136,6 +136,47 @@ def test_the_commands_of_your_data_work(tmp_path: Path):
     assert (data.n_users, data.n_items, data.n_queries) == (4, 6, 2)
     assert data.load_lists("rec", "test")["uniform2"].items.shape == (3, 3)
     assert data.sha256 in done.stdout
+    assert _looks(done.stdout) == [
+        "1 of 1 (100.0 %) clicks have the time of the interaction that they are",
+        "leave_one_out_joint: 3 users have a rec test row, fewer than 50",
+        "leave_one_out_joint: 2 of 3 (66.7 %) rec test rows have an item of no train row",
+        "leave_one_out_joint: 0 users have a search test row, fewer than 50",
+    ]
+
+
+def _looks(printed: str) -> list[str]:
+    return re.findall("^  look: (.*)$", printed, re.MULTILINE)
+
+
+def test_a_report_says_what_to_look_at_and_what_to_do(tmp_path, monkeypatch, capsys):
+    """Two users buy, one of them item a twice; two others search, and neither clicks or buys."""
+    monkeypatch.chdir(tmp_path)
+    Path("raw").mkdir()
+    Path("raw/items.csv").write_text("item\na\nb\nc\n")
+    bought = ["u,a,100", "u,a,200", "u,b,300", "v,b,100", "v,c,200", "v,a,300"]
+    Path("raw/interactions.csv").write_text("\n".join(["user,item,time", *bought]))
+    Path("raw/searches.csv").write_text("user,query,time\nx,tea pot,100\ny,!?,100\n")
+    words = ["--source=tables", "--raw=raw", "--out=out", "--negatives=0", "--overwrite"]
+    assert _prepare(*words) == 0
+    short = capsys.readouterr().out
+    assert _looks(short) == [
+        "most times are outside of 1995 to 2100",
+        "1 of 6 (16.7 %) interactions repeat an earlier one of their user and item",
+        "2 of 2 (100.0 %) searches have no click",
+        "1 of 2 (50.0 %) queries have no word",
+        "3 of 3 (100.0 %) items have no title",
+        "2 of 2 (100.0 %) users who search take nothing",
+        "leave_one_out_joint: 2 users have a rec test row, fewer than 50",
+    ]
+    assert "      Do both tables call a user by the same id?\n" in short
+    assert short.splitlines()[-2] == "  next: python -m launch.audit --data=out looks for leaks"
+    assert "note          split leave_one_out_joint: no candidate lists, as asked for" in short
+    hidden = int(re.search(r"^  (\d+) more figures: --verbose$", short, re.MULTILINE)[1])
+    assert _prepare(*words, "--verbose") == 0
+    whole = capsys.readouterr().out
+    assert _looks(whole) == _looks(short)
+    assert "rec cold      test rows whose item no train row has: 0 (0.0 %), 0 items" in whole
+    assert len(whole.splitlines()) == len(short.splitlines()) + hidden - 1
 
 
 def test_the_errors_of_your_data_are_real(tmp_path, monkeypatch, capsys):
@@ -202,7 +243,7 @@ def test_several_faults_are_several_lines_and_leave_nothing(tmp_path, monkeypatc
 def test_beauty_report_and_lists(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
     out = tmp_path / "beauty"
     args = ("--source=amazon_2014", f"--raw={BEAUTY}", "--category=Beauty", f"--out={out}")
-    assert _prepare(*args) == 0
+    assert _prepare(*args, "--verbose") == 0
     printed = capsys.readouterr().out
     for line in (
         "users         22,363, 22,363 of them in both services",
@@ -210,7 +251,7 @@ def test_beauty_report_and_lists(tmp_path: Path, capsys: pytest.CaptureFixture[s
         "queries       252 of 274 words",
         "rec           198,502 events, 198,502 of them positive",
         "time          resolution day, 57.5 % of events tied",
-        "rec         train 142,628, valid 17,452, test 17,452; 20,970 positives are history only",
+        "rec rows      train 142,628, valid 17,452, test 17,452; 20,970 positives are history only",
         "events before a test row (25/50/75/95/100 %): 4/5/8/22/203 rec",
         "test rows whose item no train row has: 219 (1.3 %), 33 items",
     ):

@@ -80,7 +80,7 @@ def load_scene(folder: Path, split: str = "leave_one_out_joint") -> Scene:
 
 def measure_scene(scene: Scene) -> tuple[list[Measure], Found]:
     """Every figure of L17 to L23, and what is said of them."""
-    log = read_log(scene.dataset)
+    log = read_log(scene.dataset, scene.tables)
     _, rows = check_rows(log)
     items = ItemFacts(log, rows)
     lists = {
@@ -89,7 +89,7 @@ def measure_scene(scene: Scene) -> tuple[list[Measure], Found]:
         for part in ("valid", "test")
     }
     _, _, sound = check_lists(log, lists, rows, items)
-    measures = measure_dataset(log, scene.tables, rows, sound, items)
+    measures = measure_dataset(log, rows, sound, items)
     return measures, judge(log, measures)
 
 

@@ -123,11 +123,11 @@ def test_the_published_counters_leak_the_target(shop, tmp_path):
     late = _fault(leaky, "F10", "rec_test")
     assert late.number == 1
     assert late.examples[0] == (
-        "rec row 5 (user 1, item 5, ts_ms 3, seq 5) has "
-        "rec row 4 (user 1, item 4, ts_ms 3, seq 4) in its history"
+        "rec row 5 (user #1, item #5, ts_ms 3, seq 5) has "
+        "rec row 4 (user #1, item #4, ts_ms 3, seq 4) in its history"
     )
     own = _fault(leaky, "F09", "rec_test")
-    assert own.examples == ("rec row 5 (user 1, item 5, ts_ms 3, seq 5)",)
+    assert own.examples == ("rec row 5 (user #1, item #5, ts_ms 3, seq 5)",)
     assert "1 of 1" in _figure(leaky, "L2 rec_test")
 
 
@@ -259,7 +259,7 @@ def test_train_after_the_cut(clean):
         clean, {("rec", "train"): train, ("rec", "test"): np.sort(np.append(test[1:], last))}
     )
     fault = _fault(changed, "F12", "split")
-    assert f"user {user}," in fault.examples[0]
+    assert f"user #{user}," in fault.examples[0]
 
 
 def test_one_tasks_target_in_the_other_tasks_training(rec_events, search_events, make_dataset):
@@ -272,8 +272,8 @@ def test_one_tasks_target_in_the_other_tasks_training(rec_events, search_events,
     dataset = make_dataset(rec, search, rows=rows)
     assert _checks(dataset) == {"L3", "F12"}
     assert _fault(dataset, "L3", "rec_test").examples == (
-        "rec row 3 (user 1, item 3, ts_ms 3, seq 0) is search row 3 (user 1, item 3, ts_ms 3, "
-        "seq 0)",
+        "rec row 3 (user #1, item #3, ts_ms 3, seq 0) is "
+        "search row 3 (user #1, query #1, item #3, ts_ms 3, seq 0)",
     )
     assert _fault(dataset, "L3", "rec_valid").number == 1
     # Search row 3 (ts 3) is not before rec's test cut; rec's own train is before search's.
@@ -309,7 +309,7 @@ def test_a_repeated_item(clean):
     fault = _fault(_spoil(clean, repeat), "F11", "uniform99 rec_test")
     assert (fault.what, fault.number) == ("list repeats an item", 1)
     row = clean.rows["rec", "test"][1]
-    assert fault.examples[0].startswith(f"list 2, rec row {row + 1} (user {clean.rec.user[row]}, ")
+    assert fault.examples[0].startswith(f"list 2, rec row {row + 1} (user #{clean.rec.user[row]}, ")
 
 
 def test_a_list_without_its_positive(clean):

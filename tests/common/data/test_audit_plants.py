@@ -1,6 +1,7 @@
 """What only a person would see: each planted leak is found by its check, the clean twin passes."""
 
 import importlib.util
+import re
 from pathlib import Path
 
 import pytest
@@ -54,10 +55,20 @@ def test_a_handful_of_users_raises_no_alarm(tmp_path, users):
 def test_a_leak_names_its_rows_and_its_limits(clean):
     _, found = plants.measure_scene(plants.session_is_target(clean))
     [fault] = [f for f in found.faults if f.where == "search_test" and "is the target" in f.what]
-    rows, users, targets = clean.targets("search")
-    assert fault.number == len(rows)
+    (row, *more), (user, *_), (item, *_) = clean.targets("search")
+    assert fault.number == 1 + len(more)
+    query = clean.dataset.search.query[row]
+    words = clean.tables["queries"]["text"][query - 1].as_py()
     assert fault.examples[0].startswith(
-        f"search row {rows[0] + 1} (user {users[0]}, item {targets[0]}, "
+        f"search row {row + 1} (user 'u{user:03}' #{user}, query {words!r} #{query}, "
+        f"item 'i{item:03}' #{item}, ts_ms "
     )
     assert fault.what.startswith("session is the target 100.0 % (chance ")
     assert fault.what.endswith("look from 2 points off, leak from 20")
+
+
+def test_twins_are_named_as_in_the_source(clean):
+    plant, *_ = plants.PLANTS["half are twins"]
+    _, found = plants.measure_scene(plant(clean))
+    [fault] = [f for f in found.faults if f.where == "users" and "same times" in f.what]
+    assert re.search(r", as user 'u\d+' #\d+ with user (?:'u\d+' )?#\d+ and user ", fault.what)

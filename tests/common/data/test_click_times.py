@@ -185,7 +185,7 @@ def test_a_stored_history_that_gives_a_search_all_its_clicks_is_an_echo(echo, tm
     assert fault.what == (
         "target is known to its history only through a click not strictly earlier (an echo)"
     )
-    assert fault.examples == ("rec row 3 (user 1, item 3, ts_ms 90, seq 0)",)
+    assert fault.examples == ("rec row 3 (user #1, item #3, ts_ms 90, seq 0)",)
 
 
 def test_an_item_that_was_taken_before_is_a_repeat_and_no_echo(

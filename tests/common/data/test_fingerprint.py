@@ -195,7 +195,7 @@ def test_cold_items_are_those_in_no_training_row(rec_events, search_events, make
     none = {**rows, ("search", "train"): np.zeros(0, np.int64)}
     assert np.flatnonzero(mark_warm_items(dataset, none)).tolist() == [1]
     dataset.manifest["candidates"] = {}
-    lines = "\n".join(describe_split(dataset))
-    assert "test rows whose item no train row has: 1 (50.0 %), 1 items" in lines
+    told = dict(describe_split(dataset))["rec cold"]
+    assert told == "test rows whose item no train row has: 1 (50.0 %), 1 items"
     cold = dict(describe_rows(read_log(dataset), dataset.rows))
     assert cold["rec_test rows"].startswith("cold item 1 of 2 (50.0 %)")
