@@ -1,10 +1,10 @@
 """The benchmark of the trainer's levers."""
 
-import json
-
 import pytest
 
-from launch import bench
+from baselines_jax.configs import sasrec_tiny
+from gensr_jax.configs import tiny as gensr_tiny
+from launch.bench.levers import Flags, name_levers
 
 # LCR with little to compile, for each lever is a program of its own.
 SMALL = """
@@ -18,26 +18,14 @@ def get_config(arg=""):
 """
 
 
-@pytest.fixture
-def measure(tiny, tmp_path, quick_compiler, capsys):
-    """measure(config) -> the report of a small run, and what it printed."""
-
-    def run(config):
-        out = tmp_path / "levers.json"
-        flags = ["--batch=16", "--many=2", "--steps=2", "--blocks=5", f"--out={out}"]
-        code = bench.main(["levers", f"--config={config}", f"--data={tiny}", *flags])
-        assert code == 0
-        return json.loads(out.read_text()), capsys.readouterr().out
-
-    return run
+QUICK = ["--batch=16", "--many=2", "--steps=2", "--blocks=1"]
 
 
-def test_every_lever_is_measured_beside_the_plain_way(measure, tmp_path):
+def test_every_lever_is_measured_beside_the_plain_way(measure, tiny, tmp_path, quick_compiler):
     small = tmp_path / "small.py"
     small.write_text(SMALL)
-    report, printed = measure(small)
-    names = ["plain", "metrics read at once", "2 steps a call", "resident",
-             "resident, 2 steps a call", "2 parts"]  # fmt: skip
+    report, printed = measure("levers", f"--config={small}", f"--data={tiny}", *QUICK)
+    names = ["plain", "2 steps a call", "resident", "resident, 2 steps a call", "2 parts"]
     assert list(report["levers"]) == names
     for name, lever in report["levers"].items():
         rate = lever["examples_per_second"]
@@ -55,6 +43,12 @@ def test_every_lever_is_measured_beside_the_plain_way(measure, tmp_path):
     assert report["compile_seconds"]["cold"] > 0
 
 
-def test_packed_sequences_have_fewer_levers(measure):
-    report, _ = measure("baselines_jax/configs/sasrec_tiny.py")
-    assert list(report["levers"]) == ["plain", "metrics read at once", "2 steps a call"]
+def test_the_levers_of_a_config():
+    """Packed sequences have fewer, GenSR has its own."""
+    flags = Flags(many=4)
+    assert name_levers(sasrec_tiny.get_config(), flags, packed=True) == {
+        "4 steps a call": {"steps_per_dispatch": 4}
+    }
+    levers = name_levers(gensr_tiny.get_config(), flags, packed=False)
+    assert levers["resident, 4 steps a call"] == {"resident": "on", "steps_per_dispatch": 4}
+    assert list(levers)[-2:] == ["bfloat16", "rematerialised"]
