@@ -46,18 +46,13 @@ def open_work(sizes: Sizes) -> Work:
     dataset = draw_dataset(rng, sizes.items, queries=1)
     task = build(settings, dataset)
     view = replace(task.view, negatives=_SCORED - 1)
-    encoder, score = count_forward(sizes)
+    target, scored = count_forward(sizes)
     loads = {
-        "supervised": Load(
-            draw_packed(rng, sizes), sizes.batch * sizes.length,
-            3 * (encoder / sizes.length + 2 * sizes.items * sizes.width),
-        ),
-        SCORE: Load(
-            draw_batch(rng, dataset, view, sizes.lists), sizes.lists, encoder + score
-        ),
-    }  # fmt: skip
+        "supervised": Load(draw_packed(rng, sizes), sizes.batch * sizes.length, 3 * target),
+        SCORE: Load(draw_batch(rng, dataset, view, sizes.lists), sizes.lists, scored),
+    }
     words = f"{sizes.items:,} items, {sizes.length} events a packed row"
-    return Work(task, loads, words, facts={"items": sizes.items, "length": sizes.length})
+    return Work(task, loads, words)
 
 
 def draw_packed(rng: np.random.Generator, sizes: Sizes) -> dict[str, np.ndarray]:
@@ -74,13 +69,13 @@ def draw_packed(rng: np.random.Generator, sizes: Sizes) -> dict[str, np.ndarray]
 
 
 def count_forward(sizes: Sizes) -> tuple[float, float]:
-    """Operations of the encoder for one packed row or history, and of scoring one list.
+    """Operations of a forward pass for one target, with the exact softmax, and for one list.
 
     Matrix products only, two operations for a multiplication and its sum.
     """
     length, width = sizes.length, sizes.width
-    encoder = sizes.layers * (12 * length * width**2 + 2 * length**2 * width)
-    return 2.0 * encoder, 2.0 * _SCORED * width
+    encoder = 2.0 * sizes.layers * (12 * length * width**2 + 2 * length**2 * width)
+    return encoder / length + 2.0 * sizes.items * width, encoder + 2.0 * _SCORED * width
 
 
 WORKLOAD = Workload(Sizes(), open_work, steps=3)

@@ -18,7 +18,7 @@ from common.data.view import View
 from common.runs.workload import SCORE, Load, Work, Workload
 from common.settings.fields import setting
 from common.training.task import Task
-from gensr_jax.cost import count_forward
+from gensr_jax.cost import BACKWARD, count_forward
 from gensr_jax.settings import LossSettings, ModelSettings, Train
 from gensr_jax.t5 import SIZES
 from gensr_jax.task import Collaborative, Texts, make_task
@@ -49,39 +49,30 @@ def open_work(sizes: Sizes) -> Work:
     """See `Workload.open`."""
     on_cpu = jax.default_backend() == "cpu"
     dtype = sizes.dtype if sizes.dtype != "auto" else "float32" if on_cpu else "bfloat16"
-    counts = {
-        "tune": sizes.lists or (2 if on_cpu else 40),
-        SCORE: sizes.scored_lists or (1 if on_cpu else 16),
-    }
+    lists = sizes.lists or (2 if on_cpu else 40)
     rng = np.random.default_rng(0)
-    settings, task = make_random_task(rng, sizes.size, sizes.length, dtype, counts["tune"])
-    cost = task.stages[-1].cost
-    assert cost is not None
-    flop = {
-        "tune": cost.flop / cost.rows,
-        SCORE: count_forward(settings, sizes.length, _SCORED) / _SCORED,
-    }
-    candidates = {"tune": 1 + _VIEW.negatives, SCORE: _SCORED}
+    settings, task = make_random_task(rng, sizes.size, sizes.length, dtype, lists)
+
+    def load(lists: int, candidates: int, passes: int) -> Load:
+        flop = passes * count_forward(settings, sizes.length, candidates) / candidates
+        batch = draw_lists(rng, lists, candidates - 1)
+        return Load(batch, lists * candidates, flop, sizes.length)
+
     loads = {
-        name: Load(
-            draw_lists(rng, lists, candidates[name] - 1),
-            lists * candidates[name],
-            flop[name],
-            sizes.length,
-        )
-        for name, lists in counts.items()
+        "tune": load(lists, 1 + _VIEW.negatives, 1 + BACKWARD),
+        SCORE: load(sizes.scored_lists or (1 if on_cpu else 16), _SCORED, 1),
     }
     reference = None
     if sizes.torch:
         from gensr_jax.torch_reference import open_reference  # nobody else needs torch
 
-        rows = {name: load.rows for name, load in loads.items()}
+        rows = {name: own.rows for name, own in loads.items()}
         reference = open_reference(settings.t5, sizes.length, rows)
     return Work(
         task,
         loads,
         f"T5 {sizes.size}, prompts of {sizes.length} tokens",
-        facts={"size": sizes.size, "prompt_length": sizes.length},
+        facts={"prompt_length": sizes.length},
         dtype=dtype,
         parts=lambda params: params["model"],
         reference=reference,

@@ -62,8 +62,6 @@ def open_work(sizes: Sizes) -> Work:
             "config": as_values(settings),
             "padded_length": {"rec": sizes.history, "search": sizes.history},
             "mean_length": mean,
-            "items": sizes.items,
-            "queries": sizes.queries,
         },
     )
 

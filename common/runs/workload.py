@@ -43,7 +43,7 @@ class Work(NamedTuple):
     task: Task
     loads: Mapping[str, Load]  # by the name of a stage, and `SCORE`
     words: str  # what it is, in one line
-    facts: Mapping[str, Any] = MappingProxyType({})  # more for the report; JSON-able
+    facts: Mapping[str, Any] = MappingProxyType({})  # for the report, beside the sizes; JSON-able
     dtype: str = "float32"  # of the matrix products
     parts: Callable[[Params], Mapping[str, Params]] = dict  # of the parameters, to be counted
     reference: Reference | None = None

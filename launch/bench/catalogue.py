@@ -78,11 +78,6 @@ def measure(flags: Flags) -> Report:
     times = ranking.milliseconds
     seconds = (sum(times) if measured else batches * statistics.median(times)) / 1e3
     return {
-        "users": flags.users,
-        "items": items,
-        "width": flags.width,
-        "batch": batch,
-        "seen": flags.seen,
         "chunks": len(chunks),
         "items_per_chunk": chunks.shape[1],
         "compute_dtype": "float32",

@@ -71,12 +71,7 @@ def measure(flags: Flags) -> Report:
         trainer = _train_an_epoch(flags, dataset, timeline) if flags.train else None
     return {
         "dataset": dataset.name,
-        "task": flags.task,
         "rows": source.n_rows,
-        "history": flags.history,
-        "negatives": flags.negatives,
-        "batch": flags.batch,
-        "blocks": flags.blocks,
         "batches_per_block": flags.batches,
         "open_seconds": seconds,
         "examples_per_second": rates,

@@ -93,11 +93,8 @@ def measure(flags: Flags) -> Report:
         for name, own in results.items()
     }
     return {
-        "config": flags.config,
         "stage": plain.stage.name,
         "dataset": dataset.name,
-        "batch": flags.batch,
-        "blocks": flags.blocks,
         "steps_per_block": steps,
         "compile_seconds": {"cold": cold, "cached": programs[PLAIN].compile_seconds},
         "levers": figures,

@@ -49,11 +49,7 @@ def measure(flags: Flags) -> Report:
             summary[f"{name} ms {of}"] = loss["ms_per_step"]["median"]
             summary[f"{name} extra GB {of}"] = loss["temporary_bytes"] / 1e9
     return {
-        "rows": flags.rows,
-        "width": flags.width,
-        "negatives": flags.negatives,
         "compute_dtype": "float32",
-        "blocks": flags.blocks,
         "steps_per_block": flags.steps,
         "peak_flop_per_second": peaks,
         "sizes": sizes,

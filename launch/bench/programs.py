@@ -11,8 +11,16 @@ import jax
 import jax.numpy as jnp
 from jax.sharding import Mesh
 
+from common.runs.workload import SCORE, Work
+from common.training.mesh import make_mesh, put_batch
 from common.training.optimizers import make_updater
-from common.training.step import init_state, make_step, place_key
+from common.training.step import (
+    init_params,
+    init_state,
+    make_step,
+    place_key,
+    prepare_constants,
+)
 from common.training.task import Batch, Constants, Params, Stage
 from launch.bench.summaries import summarize
 
@@ -125,6 +133,25 @@ def compile_step(
     rest = (constants, batch, place_key(0, stage.name, mesh), jnp.float32(1.0))
     step = make_step(stage, updater, mesh, state, many, parts)
     return Program(step, state, *rest, carries=True)
+
+
+def compile_work(work: Work) -> tuple[Params, dict[str, Program]]:
+    """Random parameters, and the programs by the name of their load: steps in order, then scoring.
+
+    On one device.
+    """
+    task, mesh = work.task, make_mesh(jax.devices()[:1])
+    batches = {name: put_batch(mesh, load.batch) for name, load in work.loads.items()}
+    first, *_ = batches.values()
+    params, constants = init_params(task, place_key(0, "init", mesh), first, mesh)
+    programs = {}
+    for stage in task.stages:
+        own = prepare_constants(stage, params, constants, mesh)
+        if batch := batches.get(stage.name):
+            programs[stage.name] = compile_step(stage, params, own, batch, mesh)
+    if batch := batches.get(SCORE):  # with the constants of the last stage
+        programs[SCORE] = Program(jax.jit(task.score), params, own, batch)
+    return params, programs
 
 
 def time_in_turns(timed: Mapping[str, Timed], blocks: int, steps: int) -> None:

@@ -45,7 +45,6 @@ def measure(flags: Flags) -> Report:
         with tempfile.TemporaryDirectory(dir=flags.folder or None) as folder:
             sizes[text] = measure_saves(Path(folder), int(text), flags.saves)
     return {
-        "saves": flags.saves,
         "megabytes": sizes,
         "summary": {
             f"{kind} of {text} MB, s": times["median"]

@@ -55,42 +55,25 @@ def measure(name: str, pace: Pace, sizes: Any) -> Report:
     """Times all programs of a method's workload."""
     import jax
 
-    from common.training.mesh import make_mesh, put_batch
-    from common.training.step import init_params, place_key, prepare_constants
-    from launch.bench.programs import (
-        Calls,
-        Program,
-        Timed,
-        compile_step,
-        measure_peaks,
-        time_in_turns,
-    )
+    from launch.bench.programs import Calls, Timed, compile_work, measure_peaks, time_in_turns
 
     work = find_workload(name).open(sizes)
-    mesh = make_mesh(jax.devices()[:1])
-    batches = {name: put_batch(mesh, load.batch) for name, load in work.loads.items()}
-    first, *_ = batches.values()
-    params, constants = init_params(work.task, place_key(0, "init", mesh), first, mesh)
-    programs = {}
-    for stage in work.task.stages:
-        own = prepare_constants(stage, params, constants, mesh)
-        if batch := batches.get(stage.name):
-            programs[stage.name] = compile_step(stage, params, own, batch, mesh)
-    stages = list(programs)
-    if batch := batches.get(SCORE):  # with what the last stage has made
-        programs[SCORE] = Program(jax.jit(work.task.score), params, own, batch)
+    params, programs = compile_work(work)
     calls = work.reference.calls if work.reference else {}
     timed: dict[str, Timed] = {**programs}
     timed |= {f"beside {name}": Calls(call) for name, call in calls.items()}
     peaks = measure_peaks(pace.blocks)
     time_in_turns(timed, pace.blocks, pace.steps)
     peak = peaks.get(work.dtype, peaks["float32"])["median"]
-    steps = {}
+    steps, summary = {}, {}
     for name, program in programs.items():
         load = work.loads[name]
-        steps[name] = program.describe(load.rows, peak, load.flop)
+        steps[name] = own = program.describe(load.rows, peak, load.flop)
+        summary[f"{name} rows/s"] = own["rows_per_second"]
         if load.tokens:
-            steps[name]["tokens_per_second"] = load.tokens * steps[name]["rows_per_second"]
+            own["tokens_per_second"] = load.tokens * own["rows_per_second"]
+        if load.flop:
+            summary[f"{name} share of peak"] = own["analytic_share_of_peak"]
     counted = {
         name: sum(array.size for array in jax.tree.leaves(part))
         for name, part in work.parts(params).items()
@@ -103,18 +86,15 @@ def measure(name: str, pace: Pace, sizes: Any) -> Report:
         "parameters_by_part": dict(sorted(counted.items(), key=lambda part: -part[1])),
         "parameter_dtype": "float32",
         "compute_dtype": work.dtype,
-        "blocks": pace.blocks,
         "steps_per_block": pace.steps,
         "peak_flop_per_second": peaks,
         "steps": steps,
-        "summary": {f"{name} rows/s": step["rows_per_second"] for name, step in steps.items()},
+        "summary": summary,
     }
-    for name, step in steps.items():
-        if "analytic_share_of_peak" in step:
-            report["summary"][f"{name} share of peak"] = step["analytic_share_of_peak"]
     times = {name: each.milliseconds for name, each in timed.items()}
-    for name in stages[1:]:
-        report[f"{name}_over_{stages[0]}"] = divide_blocks(times[name], times[stages[0]])
+    first, *later = (name for name in programs if name != SCORE)
+    for name in later:
+        report[f"{name}_over_{first}"] = divide_blocks(times[name], times[first])
     if work.reference:
         report[work.reference.name] = work.reference.versions
         report[f"speed_over_{work.reference.name}"] = {

@@ -26,10 +26,10 @@ class Subject(NamedTuple):
     doc: str  # what --help prints above the flags
     # flags() -> groups of settings, each of which is a flag. A call: a method's import jax
     flags: Callable[[], Sequence[Any]]
-    # measure(*groups), with the values of the command line, -> the report. "summary" in it is what
-    # `--all` tells: {figure with its unit: number}
+    # measure(*groups), with the values of the command line, -> what is reported beside them. In it
+    # "summary" is what `--all` tells: {figure with its unit: number}
     measure: Callable[..., Report]
-    tell: Callable[[Report], None]  # prints a report
+    tell: Callable[[Report], None]  # prints a report, which has the flags by their names too
     small: Sequence[str]  # words for `--all`: a minute or two on 2 CPU cores
 
 
@@ -39,7 +39,8 @@ def run_subject(subject: Subject, argv: Sequence[str]) -> None:
     Raises InputError for bad flags and for a file that cannot be written, before measuring.
     """
     groups, out = read_flags(subject.flags(), argv, subject.doc)
-    report = subject.measure(*groups)
+    asked = {name: value for group in groups for name, value in vars(group).items()}
+    report = asked | subject.measure(*groups)
     report |= {**describe_software(), "peak_memory": measure_memory()}
     print_software(report)
     subject.tell(report)
