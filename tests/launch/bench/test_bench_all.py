@@ -22,7 +22,7 @@ def use(monkeypatch, arguments):
 def test_one_report_of_all(tmp_path, monkeypatch, capsys):
     out = tmp_path / "all.json"
     words = {
-        "losses": ("--items=50", "--rows=4", "--width=4", "--negatives=3"),
+        "saves": ("--megabytes=3", "--saves=1"),
         "catalogue": ("--items=1",),
     }
     use(monkeypatch, words)
@@ -36,12 +36,12 @@ def test_one_report_of_all(tmp_path, monkeypatch, capsys):
     results = report["subjects"]
     assert {name: tuple(result["arguments"]) for name, result in results.items()} == words
     assert report["seconds"] >= sum(result["seconds"] for result in results.values())
-    own = results["losses"]["report"]
+    own = results["saves"]["report"]
     assert own["versions"]["jaxlib"] == report["versions"]["jaxlib"]
     assert own["peak_memory"]["host"] > 1e8
     for figure, value in own["summary"].items():
         assert value >= 0
-        assert re.search(rf"^losses +{re.escape(figure)} +[\d.,e-]+$", printed.out, re.M)
+        assert re.search(rf"^saves +{re.escape(figure)} +[\d.,e-]+$", printed.out, re.M)
     assert "report" not in results["catalogue"]
     assert results["catalogue"]["error"].startswith("exit code 2: flag --items=1")
     assert re.search(r"^catalogue +failed +exit code 2: flag --items=1", printed.out, re.M)
