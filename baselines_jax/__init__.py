@@ -9,6 +9,7 @@ from common.runs.methods import Method, find_method, settle
 
 if TYPE_CHECKING:
     from common.data.dataset import Dataset
+    from common.runs.workload import Workload
     from common.training.task import Task
 
 __all__ = ["ITEM_KNN", "SASREC", "build"]
@@ -36,5 +37,11 @@ def _build_item_knn(settings: ItemKnn, dataset: Dataset) -> Task:
     return build(settings, dataset)
 
 
-SASREC = Method(Sasrec(), _build_sasrec)
+def _sasrec_workload() -> Workload:
+    from baselines_jax.workload import WORKLOAD
+
+    return WORKLOAD
+
+
+SASREC = Method(Sasrec(), _build_sasrec, workload=_sasrec_workload)
 ITEM_KNN = Method(ItemKnn(), _build_item_knn)

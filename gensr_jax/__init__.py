@@ -11,6 +11,7 @@ from gensr_jax.settings import Settings
 
 if TYPE_CHECKING:
     from common.data.dataset import Dataset
+    from common.runs.workload import Workload
     from common.training.task import Task
     from gensr_jax.from_config import Opened
 
@@ -46,8 +47,14 @@ def _explain() -> Explainer:
     return Explainer(explain_filter, format_filter, draw_filter)
 
 
+def _workload() -> Workload:
+    from gensr_jax.workload import WORKLOAD
+
+    return WORKLOAD
+
+
 STUDIES = {
     name: f"gensr_jax.studies.{name}"
     for name in ("plateau", "query", "conflict", "information", "space")
 }
-METHOD = Method(Settings(), build, _explain, STUDIES)
+METHOD = Method(Settings(), build, _explain, STUDIES, _workload)

@@ -50,7 +50,8 @@ def list_commands(argv: Sequence[str]) -> int:
 
 def describe(name: str) -> str:
     """The first line of a command's docstring; its module is read and not imported, for speed."""
-    text = ast.get_docstring(ast.parse((_HERE / f"{name}.py").read_text(encoding="utf-8")))
+    path = _HERE / name / "__init__.py" if (_HERE / name).is_dir() else _HERE / f"{name}.py"
+    text = ast.get_docstring(ast.parse(path.read_text(encoding="utf-8")))
     return str(text).partition("\n")[0]
 
 

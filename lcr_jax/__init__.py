@@ -10,6 +10,7 @@ from lcr_jax.settings import Settings
 
 if TYPE_CHECKING:
     from common.data.dataset import Dataset
+    from common.runs.workload import Workload
     from common.training.task import Task
 
 __all__ = ["METHOD", "build"]
@@ -35,5 +36,11 @@ def _explain() -> Explainer:
     return Explainer(explain_evidence, format_explanation, draw_evidence)
 
 
+def _workload() -> Workload:
+    from lcr_jax.workload import WORKLOAD
+
+    return WORKLOAD
+
+
 STUDIES = {name: f"lcr_jax.studies.{name}" for name in ("noise", "masking", "steps", "swap")}
-METHOD = Method(Settings(), build, _explain, STUDIES)
+METHOD = Method(Settings(), build, _explain, STUDIES, _workload)

@@ -19,6 +19,7 @@ from common.settings.reading import read_settings
 from common.settings.roles import newer_defaults
 
 if TYPE_CHECKING:
+    from common.runs.workload import Workload
     from common.training.task import Task
 
 # Where each is: reading a configuration imports the package, which must not start jax.
@@ -49,6 +50,8 @@ class Method(NamedTuple):
     explain: Callable[[], Explainer] | None = None  # a call, as it imports jax
     # name -> module with measure(request), format_table(results) and draw(path, results)
     studies: Mapping[str, str] = MappingProxyType({})
+    # Random work that its speed is measured by; a call, as it imports jax
+    workload: Callable[[], Workload] | None = None
 
 
 def find_method(name: Any) -> Method:

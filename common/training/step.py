@@ -173,7 +173,8 @@ def add_parts(
     """
     # Part i has rows i, i + parts, ...: so each device keeps the rows that it has.
     split = jax.tree.map(
-        lambda array: array.reshape(-1, parts, *array.shape[1:]).swapaxes(0, 1), batch
+        lambda array: array.reshape(len(array) // parts, parts, *array.shape[1:]).swapaxes(0, 1),
+        batch,
     )
     weights = jnp.sum(split["valid"], axis=1, dtype=jnp.float32)
     weights = weights / jnp.maximum(weights.sum(), 1.0)

@@ -244,7 +244,7 @@ def test_a_full_disk_while_judging(mode, room, file, disk, mounts, tiny, finishe
         ("explain", "launch.explain:name_file"),
         ("compare", "launch.compare:write_beside"),
         ("compare", "launch.compare:draw_comparison"),
-        ("bench", "launch.bench_steps:write_beside"),
+        ("bench", "launch.bench.subjects:write_beside"),
     ],
 )
 def test_a_folder_that_vanishes(command, when, disk, mounts, tiny, finished, request):

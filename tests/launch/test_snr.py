@@ -12,7 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from launch import bench_all, snr, soak_runs
+from launch import snr, soak_runs
+from launch.bench import all_subjects
 
 ROOT = Path(__file__).resolve().parents[2]
 ENV = {**os.environ, "PYTHONPATH": str(ROOT)}
@@ -29,8 +30,8 @@ def call(*words, code=START):
 
 def test_all_commands_have_a_name():
     modules = {
-        path.stem
-        for path in (ROOT / "launch").glob("*.py")
+        path.parent.name if path.stem == "__main__" else path.stem
+        for path in (ROOT / "launch").rglob("*.py")
         if '__name__ == "__main__"' in path.read_text()
     }
     assert modules == set(snr.COMMANDS)
@@ -133,9 +134,9 @@ def test_all_children_are_started_so(monkeypatch, tmp_path):
     monkeypatch.setattr(subprocess, "Popen", start)
     monkeypatch.setattr(subprocess, "run", start)
     soak_runs.start(["--config=F"], tmp_path / "run")
-    bench_all.run_subject("losses", ["--rows=5"])
+    all_subjects.run_alone("losses", ["--rows=5"])
     words = ["--config=F", f"--workdir={tmp_path / 'run'}", "--notensorboard"]
     assert started[0] == snr.child_words("main", words)
     assert started[1][:-1] == snr.child_words("bench", ["losses", "--rows=5"])
-    for path in (ROOT / "launch").glob("*.py"):
+    for path in (ROOT / "launch").rglob("*.py"):
         assert '"-m",' not in path.read_text(), path

@@ -43,7 +43,11 @@ def test_parts_train_what_the_whole_batch_trains(tiny, tmp_path, parts):
 
 
 def test_each_part_has_its_rows_its_weight_and_its_key():
-    batch = {"valid": jnp.array([1, 1, 1, 0], jnp.uint8), "x": jnp.array([1.0, 2.0, 4.0, 8.0])}
+    batch = {
+        "valid": jnp.array([1, 1, 1, 0], jnp.uint8),
+        "x": jnp.array([1.0, 2.0, 4.0, 8.0]),
+        "negatives": jnp.zeros((4, 0), jnp.int32),  # a method may want none
+    }
 
     def differentiate(part, key):
         valid = part["valid"].astype(jnp.float32)

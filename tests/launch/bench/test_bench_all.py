@@ -8,21 +8,21 @@ from types import SimpleNamespace
 
 import pytest
 
-from launch import bench, bench_all
+from launch import bench
+from launch.bench import all_subjects
 from launch.command import run_command
 
 
 def use(monkeypatch, arguments):
     """Takes the place of the subjects' own small arguments."""
-    subjects = {name: SimpleNamespace(SMALL=words) for name, words in arguments.items()}
+    subjects = {name: bench.SUBJECTS[name]._replace(small=own) for name, own in arguments.items()}
     monkeypatch.setattr(bench, "SUBJECTS", subjects)
 
 
 def test_one_report_of_all(tmp_path, monkeypatch, capsys):
     out = tmp_path / "all.json"
     words = {
-        "losses": ("--items=50", "--rows=4", "--width=4", "--negatives=3"),
-        "gensr": ("--size=tiny",),
+        "saves": ("--megabytes=3", "--saves=1"),
         "catalogue": ("--items=1",),
     }
     use(monkeypatch, words)
@@ -36,34 +36,32 @@ def test_one_report_of_all(tmp_path, monkeypatch, capsys):
     results = report["subjects"]
     assert {name: tuple(result["arguments"]) for name, result in results.items()} == words
     assert report["seconds"] >= sum(result["seconds"] for result in results.values())
-    own = results["losses"]["report"]
+    own = results["saves"]["report"]
     assert own["versions"]["jaxlib"] == report["versions"]["jaxlib"]
     assert own["peak_memory"]["host"] > 1e8
     for figure, value in own["summary"].items():
         assert value >= 0
-        assert re.search(rf"^losses +{re.escape(figure)} +[\d.,e-]+$", printed.out, re.M)
-    for name, flag in (("gensr", "--size=tiny"), ("catalogue", "--items=1")):
-        assert "report" not in results[name]
-        assert results[name]["error"].startswith(f"exit code 2: flag {flag}")
-        assert re.search(rf"^{name} +failed +exit code 2: flag {flag}", printed.out, re.M)
+        assert re.search(rf"^saves +{re.escape(figure)} +[\d.,e-]+$", printed.out, re.M)
+    assert "report" not in results["catalogue"]
+    assert results["catalogue"]["error"].startswith("exit code 2: flag --items=1")
+    assert re.search(r"^catalogue +failed +exit code 2: flag --items=1", printed.out, re.M)
 
 
 def test_a_process_that_is_killed_has_no_report(monkeypatch):
     done = SimpleNamespace(returncode=-9, stderr="")
-    monkeypatch.setattr(bench_all.subprocess, "run", lambda *words, **options: done)
-    assert bench_all.run_subject("lcr", ())["error"] == "exit code -9: no message"
+    monkeypatch.setattr(all_subjects.subprocess, "run", lambda *words, **options: done)
+    assert all_subjects.run_alone("lcr", ())["error"] == "exit code -9: no message"
 
 
 @pytest.mark.parametrize("name", bench.SUBJECTS)
-def test_a_bad_out_is_told_before_measuring(name, tmp_path, capsys):
+def test_a_bad_out_is_told_before_measuring(name, tmp_path, refuse):
     """And the small arguments of each subject are arguments that it knows."""
-    subject = bench.SUBJECTS[name]
+    small = bench.SUBJECTS[name].small
     for out, message in (
         (tmp_path / "none" / "x.json", "no such folder; make it first"),
         (tmp_path, "is a folder; give a file in it"),
     ):
-        assert run_command(bench.main, [name, *subject.SMALL, f"--out={out}"]) == 2
-        assert message in capsys.readouterr().err
+        assert message in refuse(name, *small, f"--out={out}")
 
 
 @pytest.mark.parametrize(
@@ -74,9 +72,6 @@ def test_a_bad_out_is_told_before_measuring(name, tmp_path, capsys):
         (["lcr"], "'lcr' is no flag"),
     ],
 )
-def test_bad_input_of_all(argv, message, monkeypatch, capsys):
-    monkeypatch.setattr(bench_all, "run_subject", None)  # nothing may be measured
-    assert run_command(bench.main, ["--all", *argv]) == 2
-    error = capsys.readouterr().err
-    assert error.count("\n") == 1
-    assert message in error
+def test_bad_input_of_all(argv, message, monkeypatch, refuse):
+    monkeypatch.setattr(all_subjects, "run_alone", None)  # nothing may be measured
+    assert message in refuse("--all", *argv)

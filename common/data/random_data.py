@@ -1,4 +1,4 @@
-"""Random data of realistic lengths for measuring speed: a dataset in memory and its batches.
+"""Random data, for measuring speed: a dataset in memory, and batches of realistic lengths.
 
 Shapes: [B] batch  [M] rec history  [N] searches  [P] clicks per search  [n] negatives
 """
@@ -50,13 +50,15 @@ def draw_dataset(rng: np.random.Generator, items: int, queries: int) -> Dataset:
 
 
 def draw_batch(
-    rng: np.random.Generator, dataset: Dataset, view: View, rows: int
+    rng: np.random.Generator, dataset: Dataset, view: View, rows: int, full: bool = False
 ) -> dict[str, np.ndarray]:
     """A batch of a view's shapes, without the fields that stay on the host.
 
     History lengths are geometric, cut at the view's lengths; items are drawn by a power law.
+    full: rec histories are as long as the view's
     """
-    rec_mask = _mask_lengths(rng.geometric(1 / MEAN_REC, rows), view.rec_length)
+    lengths = np.full(rows, view.rec_length) if full else rng.geometric(1 / MEAN_REC, rows)
+    rec_mask = _mask_lengths(lengths, view.rec_length)
     search_mask = _mask_lengths(rng.geometric(1 / MEAN_SEARCH, rows) - 1, view.search_length)
     clicked = rng.geometric(0.5, (rows, view.search_length)) - 1
     clicks = draw_items(rng, dataset.n_items, (rows, view.search_length, view.clicks))

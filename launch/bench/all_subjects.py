@@ -3,13 +3,11 @@
     python -m launch.bench --all [--out=FILE.json]
 
 Each subject runs in a process of its own: peaks of memory are its own, and a subject that fails
-is named and leaves the others alone. The small arguments are SMALL of each subject's module.
-It takes about 6 minutes on 2 quiet CPU cores (docs/performance.md).
+is named and leaves the others alone. It takes minutes (docs/performance.md).
 """
 
 from __future__ import annotations
 
-import json
 import subprocess
 import sys
 import tempfile
@@ -20,26 +18,20 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from absl import flags
-
-from common.files import write_beside
 from common.json_files import read_json
-from launch.bench_steps import check_out, define_counts
-from launch.command import parse_flags
+from launch.bench.subjects import Subject, read_flags, write_report
 from launch.snr import child_words
 
 _PACKAGES = ("jax", "jaxlib", "flax", "numpy")
 
 
-def run_all(argv: Sequence[str], arguments: Mapping[str, Sequence[str]], machine: str) -> int:
+def run_all(argv: Sequence[str], subjects: Mapping[str, Subject], machine: str) -> int:
     """Runs the subjects, prints a table of their figures, and writes --out; returns the exit code.
 
-    arguments: subject -> its words; machine: one line, for the report
+    machine: one line, for the report
     1 where a subject has failed. Raises InputError, before measuring, for a bad --out.
     """
-    values = define_counts(flags.FlagValues(), ())
-    parse_flags(values, argv, str(__doc__))
-    out = check_out(values.out)
+    _, out = read_flags((), argv, str(__doc__))
     report: dict[str, Any] = {
         "date": datetime.now(UTC).isoformat(timespec="seconds"),
         "machine": machine,
@@ -47,17 +39,17 @@ def run_all(argv: Sequence[str], arguments: Mapping[str, Sequence[str]], machine
         "subjects": {},
     }
     start = time.perf_counter()
-    for subject, words in arguments.items():
-        print(f"\n== {subject} {' '.join(words)}", flush=True)
-        report["subjects"][subject] = run_subject(subject, words)
+    for name, subject in subjects.items():
+        print(f"\n== {name} {' '.join(subject.small)}", flush=True)
+        report["subjects"][name] = run_alone(name, subject.small)
         report["seconds"] = time.perf_counter() - start
         if out is not None:  # after each one: what is measured is not lost
-            write_beside(out, json.dumps(report, indent=1) + "\n")
+            write_report(out, report)
     _print_summary(report)
     return 1 if any("error" in result for result in report["subjects"].values()) else 0
 
 
-def run_subject(subject: str, words: Sequence[str]) -> dict[str, Any]:
+def run_alone(subject: str, words: Sequence[str]) -> dict[str, Any]:
     """Runs one subject in a process of its own; what it prints is passed on.
 
     Returns arguments, seconds, and report, or error: one line.

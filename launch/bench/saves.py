@@ -12,56 +12,40 @@ from __future__ import annotations
 
 import tempfile
 import time
-from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from absl import flags
-
 from common.errors import InputError
-from launch.bench_steps import (
-    define_counts,
-    describe_software,
-    measure_memory,
-    print_memory,
-    run_bench,
-    summarize,
-)
-from launch.command import parse_flags
+from common.settings.fields import setting
+from launch.bench.subjects import Report, Subject
+from launch.bench.summaries import summarize
 
-SMALL = ("--megabytes=100",)  # of `launch.bench --all`
 _ROWS = 250_000  # numbers of one array of the state: 1 MB
 
 
-def run(argv: Sequence[str]) -> None:
-    """Measures, prints, and writes --out. Raises InputError for bad flags."""
-    values = flags.FlagValues()
-    flags.DEFINE_list(
-        "megabytes", ["250"], "sizes of parameters and moments together", flag_values=values
-    )
-    flags.DEFINE_string(
-        "folder", None, "on the disk to measure; by default the system's temporary one",
-        flag_values=values,
-    )  # fmt: skip
-    define_counts(values, (("saves", 5, 1, "saves of each kind"),))
-    parse_flags(values, argv, str(__doc__))
-    if not all(text.isdecimal() and int(text) >= 3 for text in values.megabytes):
-        raise InputError(f"--megabytes={','.join(values.megabytes)}: give whole numbers from 3 on")
-    if values.folder is not None and not Path(values.folder).is_dir():
-        raise InputError(f"--folder={values.folder}: no such folder; make it first")
-    run_bench(lambda: _measure(values), _print_report, values.out)
+@dataclass(frozen=True)
+class Flags:
+    """What is saved, where, and how often."""
+
+    megabytes: str = setting("250", "sizes of parameters and moments together: 250,1000")
+    folder: str = setting("", "on the disk to measure; by default the system's temporary one")
+    saves: int = setting(5, "saves of each kind", least=1)
 
 
-def _measure(values: flags.FlagValues) -> dict[str, Any]:
+def measure(flags: Flags) -> Report:
+    """Times saves of each size. Raises InputError for bad flags."""
+    texts = flags.megabytes.split(",")
+    if not all(text.isdecimal() and int(text) >= 3 for text in texts):
+        raise InputError(f"--megabytes={flags.megabytes}: give whole numbers from 3 on")
+    if flags.folder and not Path(flags.folder).is_dir():
+        raise InputError(f"--folder={flags.folder}: no such folder; make it first")
     sizes = {}
-    for text in values.megabytes:
-        with tempfile.TemporaryDirectory(dir=values.folder) as folder:
-            sizes[text] = measure_saves(Path(folder), int(text), values.saves)
+    for text in texts:
+        with tempfile.TemporaryDirectory(dir=flags.folder or None) as folder:
+            sizes[text] = measure_saves(Path(folder), int(text), flags.saves)
     return {
-        **describe_software(),
-        "saves": values.saves,
         "megabytes": sizes,
-        "peak_memory": measure_memory(),
         "summary": {
             f"{kind} of {text} MB, s": times["median"]
             for text, kinds in sizes.items()
@@ -118,13 +102,14 @@ def draw_state(megabytes: int) -> Any:
     return TrainState(jnp.int32(0), params, tuple(moments))
 
 
-def _print_report(report: dict[str, Any]) -> None:
-    versions = ", ".join(f"{name} {version}" for name, version in report["versions"].items())
-    print(f"device: {report['device']['kind']} ({report['device']['platform']}); {versions}")
+def tell(report: Report) -> None:
+    """Prints a report."""
     for megabytes, kinds in report["megabytes"].items():
         parts = [
             f"{kind} {times['median']:.3f} s ({times['min']:.3f} to {times['max']:.3f})"
             for kind, times in kinds.items()
         ]
         print(f"{int(megabytes):,} MB: {', '.join(parts)}; medians of {report['saves']}")
-    print_memory(report)
+
+
+SUBJECT = Subject(str(__doc__), lambda: (Flags(),), measure, tell, ("--megabytes=100",))

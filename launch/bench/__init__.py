@@ -1,0 +1,56 @@
+"""Measures speed.
+
+    python -m launch.bench --all [--out=FILE.json]
+    python -m launch.bench data [--data=DIR | --preset=demo] [--history=30] [--out=FILE.json]
+    python -m launch.bench lcr [--batch=1112] [--history=30] [--items=20000] [--out=FILE.json]
+    python -m launch.bench gensr [--size=base] [--length=110] [--torch] [--out=FILE.json]
+    python -m launch.bench sasrec [--batch=32] [--length=50] [--items=20000] [--out=FILE.json]
+    python -m launch.bench levers [--config=FILE] [--batch=64] [--many=8] [--out=FILE.json]
+    python -m launch.bench losses [--items=100000] [--rows=512] [--out=FILE.json]
+    python -m launch.bench catalogue [--users=22700] [--items=673415] [--out=FILE.json]
+    python -m launch.bench saves [--megabytes=250] [--folder=DIR] [--out=FILE.json]
+
+The first word is the subject; `SUBJECT --help` lists its flags. `my_package:METHOD` measures a
+method from outside of the project. `--all` runs all subjects with small arguments and gathers
+their figures.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from common.errors import InputError
+from launch.bench import catalogue, data, levers, losses, saves
+from launch.bench.all_subjects import run_all
+from launch.bench.machine import describe_machine
+from launch.bench.speed import open_method
+from launch.bench.subjects import Subject, run_subject
+
+SUBJECTS: dict[str, Subject] = {
+    "data": data.SUBJECT,
+    "lcr": open_method("lcr", "--blocks=5", "--steps=1"),
+    "gensr": open_method(
+        "gensr", "--size=mini", "--length=24", "--lists=4", "--blocks=5", "--steps=3"
+    ),
+    "sasrec": open_method("sasrec", "--blocks=5", "--steps=1"),
+    "levers": levers.SUBJECT,
+    "losses": losses.SUBJECT,
+    "catalogue": catalogue.SUBJECT,
+    "saves": saves.SUBJECT,
+}
+
+
+def main(argv: Sequence[str]) -> int:
+    """Runs the command; returns the exit code. Raises InputError for bad input."""
+    name = argv[0] if argv else ""
+    if name.lstrip("-") in ("h", "help"):
+        print(f"{str(__doc__).strip()}\n\nsubjects: {', '.join(SUBJECTS)}")
+        return 0
+    if name == "--all":
+        return run_all(argv[1:], SUBJECTS, describe_machine())
+    subject = open_method(name) if ":" in name else SUBJECTS.get(name)
+    if subject is None:
+        raise InputError(f"subject {name!r}: unknown; use one of {', '.join(SUBJECTS)}, or --all")
+    print(describe_machine())
+    run_subject(subject, argv[1:])
+    return 0
