@@ -5,10 +5,11 @@ from __future__ import annotations
 from common.data.dataset import Dataset
 from common.data.view import View
 from common.errors import InputError
+from common.nn.embedding import join_levels
 from common.settings.reading import take_fields
 from common.training.task import Task
 from lcr_jax.settings import ModelSettings, Second, SecondSettings, Settings
-from lcr_jax.task import join_levels, make_task
+from lcr_jax.task import make_task
 
 
 def build_task(settings: Settings, dataset: Dataset, read_step: int = -1) -> Task:

@@ -12,9 +12,9 @@ import jax
 import jax.numpy as jnp
 
 from common.data.view import candidate_items
+from common.nn.embedding import Lookup
 from lcr_jax import losses
 from lcr_jax.distractors import add_distractors
-from lcr_jax.embedding import Lookup
 from lcr_jax.model import LCR, Encoded
 from lcr_jax.settings import LossSettings
 
