@@ -23,7 +23,7 @@ from gensr_jax.settings import ModelSettings
 from gensr_jax.soft_filter import SoftFilter
 from gensr_jax.t5 import T5
 from gensr_jax.twin import Towers
-from gensr_jax.views import EPSILON, View, sum_per_item
+from gensr_jax.views import EPSILON, HistoryView, sum_per_item
 
 Arrays = Mapping[str, jax.Array]
 SLOTS = 4  # history CF, history semantic, candidate CF, candidate semantic
@@ -65,7 +65,7 @@ class GenSR(nn.Module):
             "null_history": s.null_history,
         }
         if s.cf_view:
-            self.cf_view = View(s.cf_width, **common)
+            self.cf_view = HistoryView(s.cf_width, **common)
             self.cf_filter = SoftFilter(s.cf_width, s.heads, s.filter, s.filter_init)
             self.projector = Projector(width, s.projector)
             if s.cf_trainable:
@@ -73,7 +73,7 @@ class GenSR(nn.Module):
                 self.cf_shift = self.param("cf_shift", nn.initializers.zeros, shape)
         if s.semantic_view:
             places = s.title_length if s.semantic_level == "token" else 0
-            self.semantic_view = View(width, **common, token_places=places)
+            self.semantic_view = HistoryView(width, **common, token_places=places)
             self.semantic_filter = SoftFilter(width, s.heads, s.filter, s.filter_init)
         if s.cf_view and s.semantic_view:
             self.cf_norm, self.semantic_norm = LayerNorm(EPSILON), LayerNorm(EPSILON)
