@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from common.report.pictures import COLORS, LABEL, open_figure, plain
+from common.report.pictures import COLORS, LABEL, draw_heat, open_figure, plain
 from common.report.words import name_item, say_target, shorten
 from gensr_jax.explain_text import VIEWS, label_candidates
 
@@ -34,20 +34,18 @@ def draw_filter(path: Path, explanation: Mapping[str, Any]) -> None:
     top = max([1e-9, *(grid.max(initial=0.0) for grid in grids.values())])
     chars = max(len(label) for label in labels)
     width = max(2.2 + 0.075 * chars + 0.95 * max(len(names), 1) * len(views), 8.0)
-    with open_figure(path, width, 2.3 + 0.32 * len(rows)) as figure:
+    task = "search" if explanation["task"] == "search" else "recommendation"
+    who = f"Soft filter for user {explanation['user']} ({task}, {explanation['part']})"
+    if explanation["query"] is not None:
+        who += f", query: {shorten(explanation['query'], 40)}"
+    title = f"{who}\n{say_target(explanation, int(width * 12))}"
+    with open_figure(path, width, 2.3 + 0.32 * len(rows), title) as figure:
         panels = figure.subplots(1, len(views), squeeze=False)[0]
         for panel, view in zip(panels, views, strict=True):
-            grid = grids[view]
-            image = panel.imshow(grid, cmap="Blues", vmin=0.0, vmax=top, aspect="auto")
-            for (row, column), value in np.ndenumerate(grid):
-                panel.text(
-                    column, row, f"{value:.2f}", ha="center", va="center", fontsize=7.5,
-                    color="white" if value > 0.6 * top else "black",
-                )  # fmt: skip
+            image = draw_heat(panel, grids[view], top)
             panel.set_title(f"{VIEWS[view]} view", fontsize=9)
             panel.set_xticks(range(len(names)), [plain(name) for name in names], fontsize=7)
             panel.set_yticks([])
-            panel.spines[["top", "right"]].set_visible(False)
             panel.axhline(len(history) - 0.5, color="black", linewidth=0.8)
         panels[0].set_yticks(range(len(rows)), [plain(label) for label in labels], fontsize=8.5)
         for tick, entry in zip(panels[0].get_yticklabels(), history, strict=False):
@@ -55,8 +53,3 @@ def draw_filter(path: Path, explanation: Mapping[str, Any]) -> None:
         figure.colorbar(
             image, ax=list(panels), label="share of the view (columns add up to 1)", pad=0.02
         )
-        task = "search" if explanation["task"] == "search" else "recommendation"
-        who = f"Soft filter for user {explanation['user']} ({task}, {explanation['part']})"
-        if explanation["query"] is not None:
-            who += f", query: {shorten(explanation['query'], 40)}"
-        figure.suptitle(plain(f"{who}\n{say_target(explanation, int(width * 12))}"), fontsize=10)

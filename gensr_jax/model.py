@@ -14,6 +14,7 @@ import jax
 import jax.numpy as jnp
 from flax import linen as nn
 
+from common.nn.attention import masked_mean
 from common.nn.dense import Dense
 from common.nn.norm import LayerNorm
 from gensr_jax.alignment import MAX_TEMPERATURE, MIN_TEMPERATURE
@@ -22,7 +23,7 @@ from gensr_jax.settings import ModelSettings
 from gensr_jax.soft_filter import SoftFilter
 from gensr_jax.t5 import T5
 from gensr_jax.twin import Towers
-from gensr_jax.views import EPSILON, View, sum_per_item
+from gensr_jax.views import EPSILON, HistoryView, sum_per_item
 
 Arrays = Mapping[str, jax.Array]
 SLOTS = 4  # history CF, history semantic, candidate CF, candidate semantic
@@ -64,7 +65,7 @@ class GenSR(nn.Module):
             "null_history": s.null_history,
         }
         if s.cf_view:
-            self.cf_view = View(s.cf_width, **common)
+            self.cf_view = HistoryView(s.cf_width, **common)
             self.cf_filter = SoftFilter(s.cf_width, s.heads, s.filter, s.filter_init)
             self.projector = Projector(width, s.projector)
             if s.cf_trainable:
@@ -72,7 +73,7 @@ class GenSR(nn.Module):
                 self.cf_shift = self.param("cf_shift", nn.initializers.zeros, shape)
         if s.semantic_view:
             places = s.title_length if s.semantic_level == "token" else 0
-            self.semantic_view = View(width, **common, token_places=places)
+            self.semantic_view = HistoryView(width, **common, token_places=places)
             self.semantic_filter = SoftFilter(width, s.heads, s.filter, s.filter_init)
         if s.cf_view and s.semantic_view:
             self.cf_norm, self.semantic_norm = LayerNorm(EPSILON), LayerNorm(EPSILON)
@@ -99,7 +100,7 @@ class GenSR(nn.Module):
             titles = constants["title_head"][items]
             words, mask = self.t5.embed(titles), titles != 0
             if s.semantic_level == "item":
-                words, mask = mean_of_real(words, mask), mask.any(axis=-1)
+                words, mask = masked_mean(words, mask), mask.any(axis=-1)
             elif not s.positions:
                 words, mask = _flatten(words), mask.reshape(*mask.shape[:1], -1)
             semantic = self.semantic_view(words, mask, deterministic)
@@ -160,7 +161,7 @@ class GenSR(nn.Module):
         mask = jnp.repeat(shown, candidates, axis=0)
         encoded = self.t5.encode(x, mask, deterministic)
         if s.head == "towers":
-            state = mean_of_real(encoded, mask)
+            state = masked_mean(encoded, mask)
         else:
             state = self.t5.answer(encoded, mask, deterministic, folded=s.folded)
         return state.reshape(rows, candidates, -1)
@@ -177,9 +178,9 @@ class GenSR(nn.Module):
         """Mean token embedding of each item's title [..., D]; zeros without a title."""
         titles = constants["title_full"]
         if len(titles) <= items.size:  # fewer items than asked for: once for each
-            return mean_of_real(self.t5.embed(titles), titles != 0)[items]
+            return masked_mean(self.t5.embed(titles), titles != 0)[items]
         tokens = titles[items]
-        return mean_of_real(self.t5.embed(tokens), tokens != 0)
+        return masked_mean(self.t5.embed(tokens), tokens != 0)
 
     def normed_views(self, raw: jax.Array) -> tuple[jax.Array, jax.Array]:
         """The pooled views [..., D] of `SoftTokens.raw` as the contrast compares them, float32."""
@@ -221,13 +222,6 @@ class Projector(nn.Module):
         if self.kind == "mlp":
             x = nn.gelu(Dense(self.width, name="inner")(x))
         return Dense(self.width, name="outer")(x)
-
-
-def mean_of_real(vectors: jax.Array, mask: jax.Array) -> jax.Array:
-    """Mean of vectors [..., n, D] over the n entries that mask [..., n] keeps; else zeros."""
-    weights = mask.astype(vectors.dtype)
-    total = jnp.einsum("...nd,...n->...d", vectors, weights)
-    return total / jnp.maximum(weights.sum(axis=-1), 1)[..., None]
 
 
 def _flatten(words: jax.Array) -> jax.Array:

@@ -12,6 +12,7 @@ import jax
 import jax.numpy as jnp
 
 from common.data.view import candidate_items
+from common.nn.blocks import score_blocks
 from gensr_jax.history import order_history
 from gensr_jax.model import GenSR, Histories
 from gensr_jax.tune import answer_difference
@@ -51,15 +52,13 @@ def _score_blocks(module: GenSR, params: Any, constants: Arrays, batch: Arrays) 
     length, width = constants["prompt_tok"].shape[1], module.settings.t5.width
     most = module.settings.score_rows or fit_rows(length * width, jax.default_backend())
     blocks = -(-count // max(1, most // rows))
-    block = -(-count // blocks)
-    padded = jnp.pad(candidates, ((0, 0), (0, blocks * block - count)))
 
     def encode(model: GenSR) -> Histories:
         return model.encode_histories(batch, constants, deterministic=True)
 
     histories = module.apply({"params": params}, method=encode)
 
-    def score_block(items: jax.Array) -> jax.Array:
+    def score(items: jax.Array) -> jax.Array:
         def run(model: GenSR) -> jax.Array:
             soft = model.make_tokens(histories, items, constants)
             logits = model.answer(batch, soft.tokens, constants, deterministic=True)
@@ -69,8 +68,7 @@ def _score_blocks(module: GenSR, params: Any, constants: Arrays, batch: Arrays) 
 
         return module.apply({"params": params}, method=run)
 
-    parts = jax.lax.map(score_block, padded.reshape(rows, blocks, block).swapaxes(0, 1))
-    scores = parts.swapaxes(0, 1).reshape(rows, -1)[:, :count]
+    scores = score_blocks(score, candidates, -(-count // blocks))
     return jnp.where(candidates != 0, scores, -jnp.inf)
 
 

@@ -44,7 +44,7 @@ class ViewLayer(nn.Module):
         return LayerNorm(EPSILON)(x + drop(Dense(self.width, name="outer")(inner)))
 
 
-class View(nn.Module):
+class HistoryView(nn.Module):
     """Entries of a history -> encoded entries, with recency and a "no history" entry in front."""
 
     width: int

@@ -99,20 +99,16 @@ def draw_comparison(path: Path, comparison: Mapping[str, Any]) -> None:
     methods, metrics = comparison["methods"], comparison["metrics"]
     columns = 2 if len(methods) > 1 else 1
     height = len(metrics) * (0.9 + 0.34 * len(methods)) + 0.5
-    with open_figure(path, 1.0 + 4.4 * columns, height) as figure:
+    title = (
+        f"{comparison['dataset']['name']}, {comparison['split']}, {comparison['task']} / "
+        f"{comparison['protocol']}, {comparison['rows']:,} rows"
+    )
+    with open_figure(path, 1.0 + 4.4 * columns, height, title) as figure:
         panels = figure.subplots(len(metrics), columns, squeeze=False)
         for row, metric in zip(panels, metrics, strict=True):
             _draw_values(row[0], comparison, metric)
             if columns == 2:
                 _draw_differences(row[1], comparison, metric)
-        data = comparison["dataset"]
-        figure.suptitle(
-            plain(
-                f"{data['name']}, {comparison['split']}, {comparison['task']} / "
-                f"{comparison['protocol']}, {comparison['rows']:,} rows"
-            ),
-            fontsize=10,
-        )
 
 
 def _draw_values(panel: Any, comparison: Mapping[str, Any], metric: str) -> None:
@@ -158,6 +154,5 @@ def _trim(panel: Any, count: int) -> None:
     panel.tick_params(labelsize=8)
     panel.grid(axis="x", linewidth=0.4, color="#dddddd")
     panel.set_axisbelow(True)
-    for side in ("top", "right", "left"):
-        panel.spines[side].set_visible(False)
+    panel.spines["left"].set_visible(False)
     panel.tick_params(axis="y", length=0)

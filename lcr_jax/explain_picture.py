@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from common.report.pictures import COLORS, LABEL, open_figure, plain
+from common.report.pictures import COLORS, LABEL, draw_heat, open_figure, plain
 from common.report.words import say_target, shorten
 
 
@@ -23,8 +23,10 @@ def draw_evidence(path: Path, explanation: Mapping[str, Any]) -> None:
     grid = np.array([row["evidence"]["steps"] for row in rows]).reshape(len(rows), steps)
     top = max(grid.max(initial=0.0), means.max(), 1e-9)
     chars = max(len(label) for label in labels)
-    width = 3.0 + 0.075 * chars + 0.62 * steps + 2.6
-    with open_figure(path, max(width, 7.5), 2.1 + 0.34 * len(rows)) as figure:
+    width = max(3.0 + 0.075 * chars + 0.62 * steps + 2.6, 7.5)
+    who = f"Evidence for user {explanation['user']} ({explanation['part']})"
+    title = f"{who}\n{say_target(explanation, int(width * 12))}"
+    with open_figure(path, width, 2.1 + 0.34 * len(rows), title) as figure:
         shares = [0.62 * steps + 0.8, 2.4]
         panels = figure.subplots(
             1, 2 if steps else 1, squeeze=False, width_ratios=None if not steps else shares
@@ -32,14 +34,9 @@ def draw_evidence(path: Path, explanation: Mapping[str, Any]) -> None:
         bars = panels[-1]
         if steps:
             heat = panels[0]
-            image = heat.imshow(grid, cmap="Blues", vmin=0.0, vmax=top, aspect="auto")
+            image = draw_heat(heat, grid, top)
             heat.set_xticks(range(steps), [f"{k + 1}" for k in range(steps)])
             heat.set_xlabel("reasoning step")
-            for (row, column), value in np.ndenumerate(grid):
-                color = "white" if value > 0.6 * top else "black"
-                heat.text(
-                    column, row, f"{value:.2f}", ha="center", va="center", fontsize=7.5, color=color
-                )
             figure.colorbar(image, ax=heat, label="evidence (mean over heads)", pad=0.03)
         panels[0].set_yticks(range(len(rows)), [plain(label) for label in labels], fontsize=8.5)
         colors = [COLORS[0]] * len(searches) + ["#888888"]
@@ -57,11 +54,6 @@ def draw_evidence(path: Path, explanation: Mapping[str, Any]) -> None:
         if steps:
             bars.set_yticks([])
         for panel in panels:
-            panel.spines[["top", "right"]].set_visible(False)
             panel.axhline(len(searches) - 0.5, color="black", linewidth=0.8)
         if not searches:
             bars.set_title("no searches before this moment", fontsize=9)
-        who = f"Evidence for user {explanation['user']} ({explanation['part']})"
-        figure.suptitle(
-            plain(f"{who}\n{say_target(explanation, int(max(width, 7.5) * 12))}"), fontsize=10
-        )

@@ -5,10 +5,11 @@ from __future__ import annotations
 from common.data.dataset import Dataset
 from common.data.view import View
 from common.errors import InputError
+from common.nn.embedding import join_levels
 from common.settings.reading import take_fields
 from common.training.task import Task
-from lcr_jax.settings import ModelSettings, Second, SecondSettings, Settings
-from lcr_jax.task import join_levels, make_task
+from lcr_jax.settings import ROLLING, ModelSettings, Second, SecondSettings, Settings
+from lcr_jax.task import make_task
 
 
 def build_task(settings: Settings, dataset: Dataset, read_step: int = -1) -> Task:
@@ -61,7 +62,7 @@ def _check_second(second: SecondSettings, steps: int) -> None:
                 "config.second.kind=reinforce, or another kind"
             )
         return
-    if steps == 0 and second.kind in ("reinforce", "likelihood", "noise"):
+    if steps == 0 and second.kind in ROLLING:
         raise InputError(
             f"config.second.kind: {second.kind} needs reasoning steps, and config.reasoner.steps "
             "is 0; set it to 1 or more, or use more or ranking"

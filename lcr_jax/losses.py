@@ -6,45 +6,36 @@ Shapes: [B] batch  [C] candidates  [I] items  [K] reasoning steps  [L] history i
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import jax
 import jax.numpy as jnp
 
 from common.nn.attention import NEGATIVE
-from common.nn.losses import (
-    binary_cross_entropy,
-    fused_softmax,
-    masked_average,
-    sampled_softmax,
-)
+from common.nn.losses import masked_average
 
-__all__ = [
-    "binary_cross_entropy",
-    "contrastive_alignment",
-    "evidence_likelihood",
-    "fused_softmax",
-    "masked_average",
-    "query_item_alignment",
-    "sampled_softmax",
-]
+
+class Targets(NamedTuple):
+    """The target of each row, for losses that compare with the targets of other rows."""
+
+    items: jax.Array  # [B, D], already mapped
+    ids: jax.Array  # int32 [B]
+    taken: jax.Array  # int32 [B, L]: items of the row's history, 0 pads
+    log_popularity: jax.Array  # [B]
+    valid: jax.Array  # [B]
 
 
 def contrastive_alignment(
-    states: jax.Array,
-    items: jax.Array,
-    target: jax.Array,
-    taken: jax.Array,
-    log_popularity: jax.Array,
-    valid: jax.Array,
-    temperatures: jax.Array,
+    states: jax.Array, targets: Targets, temperatures: jax.Array
 ) -> jax.Array:
     """InfoNCE between each reasoning state and its row's target item, averaged over steps.
 
-    states [K, B, D] and items [B, D] are already mapped; target int32 [B]; taken int32 [B, L]:
-    items of the row's history, 0 pads; log_popularity [B] of the targets; temperatures [K].
-    Other rows with the same target, or with a target that the row's history holds, are no
-    negatives; padded rows are on neither side. Cosine over temperature minus log popularity.
+    states [K, B, D], already mapped; temperatures [K]. Other rows with the same target, or with a
+    target that the row's history holds, are no negatives; padded rows are on neither side. Cosine
+    over temperature minus log popularity.
     Aligning states with the target: abstract of arXiv 2508.04152; the form is ours.
     """
+    items, target, taken, log_popularity, valid = targets
     own = jnp.eye(target.shape[0], dtype=bool)
     allowed = (own | ~_share_target(target, target, taken)) & (valid != 0)[None, :]
     states = unit(states) / temperatures[:, None, None]
@@ -61,11 +52,7 @@ def contrastive_alignment(
 def evidence_likelihood(
     evidence: jax.Array,
     sources: jax.Array,
-    items: jax.Array,
-    target: jax.Array,
-    taken: jax.Array,
-    log_popularity: jax.Array,
-    valid: jax.Array,
+    targets: Targets,
     temperature: jax.Array,
     negatives: int,
 ) -> jax.Array:
@@ -75,11 +62,12 @@ def evidence_likelihood(
     temperature - log popularity over the target and the targets of the first `negatives` rows
     (without those that are the target or in the history). The null event, n = 0, is the same for
     everybody: were it the user's intent, it would explain away the very searches that fit the user.
-    evidence [B, K, H, N + 1]; sources [B, N + 1, D] and items [B, D] are already mapped; the rest
-    as in `contrastive_alignment`. Source: ours. The recommendation loss alone does not care which
-    search a state listens to, as long as the intent vetoes what does not fit; as a mixture, weight
-    on a search that does not explain the target costs likelihood.
+    evidence [B, K, H, N + 1]; sources [B, N + 1, D], already mapped.
+    Source: ours. The recommendation loss alone does not care which search a state listens to, as
+    long as the intent vetoes what does not fit; as a mixture, weight on a search that does not
+    explain the target costs likelihood.
     """
+    items, target, taken, log_popularity, valid = targets
     other = slice(None, negatives)
     allowed = ~_share_target(target, target[other], taken) & (valid[other] != 0)
     sources, items = unit(sources), unit(items)

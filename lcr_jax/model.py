@@ -16,7 +16,7 @@ import jax.numpy as jnp
 from flax import linen as nn
 
 from common.nn.dense import Dense
-from lcr_jax.embedding import Embedding, Lookup, table_init
+from common.nn.embedding import Embedding, Lookup, table_init
 from lcr_jax.encoder import Encoder, Intent, Memory
 from lcr_jax.readout import keep_steps
 from lcr_jax.reasoner import Reasoner, Reasoning
@@ -42,7 +42,7 @@ class LCR(nn.Module):
 
     def setup(self) -> None:
         s = self.settings
-        self.embedding = Embedding(s)
+        self.embedding = Embedding(s.width, s.n_items, s.n_tokens, s.n_categories)
         self.encoder = Encoder(s)
         self.intent = Intent(s)
         self.reasoner = Reasoner(s)

@@ -71,10 +71,15 @@ def reciprocal_rank(scores: jax.Array, allowed: jax.Array) -> jax.Array:
     return 1.0 / rank_positive(scores, allowed)
 
 
+def log_shares(scores: jax.Array, allowed: jax.Array) -> jax.Array:
+    """Log-probabilities float32 [..., C] of the allowed candidates."""
+    logits = jnp.where(allowed, scores.astype(jnp.float32), NEGATIVE)
+    return jax.nn.log_softmax(logits, axis=-1)
+
+
 def log_softmax(scores: jax.Array, allowed: jax.Array) -> jax.Array:
     """Log-probability of the positive among the allowed candidates: float32 [...] <= 0."""
-    logits = jnp.where(allowed, scores.astype(jnp.float32), NEGATIVE)
-    return jax.nn.log_softmax(logits, axis=-1)[..., 0]
+    return log_shares(scores, allowed)[..., 0]
 
 
 # reward(scores float32 [..., C], allowed bool [..., C]) -> float32 [...]

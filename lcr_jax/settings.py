@@ -116,6 +116,9 @@ class Train(DrawSettings, PlateauSettings, TrainGroup):
     """The supervised stage."""
 
 
+ROLLING = ("reinforce", "likelihood", "noise")  # kinds of second stage that have rollouts
+
+
 @dataclass(frozen=True)
 class SecondSettings:
     """A second stage after the supervised one: reinforcement, or one of the controls that it is

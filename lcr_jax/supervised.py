@@ -1,20 +1,21 @@
 """Stage 1 of LCR: losses of recommendation, contrast, evidence and query-item alignment.
 
-Shapes: [B] batch  [N] searches  [P] clicks per search  [D] width
+Shapes: [B] batch  [L] history items  [N] searches  [P] clicks per search  [D] width
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 
 from common.data.view import candidate_items
+from common.nn.embedding import Lookup
+from common.nn.losses import binary_cross_entropy, fused_softmax, sampled_softmax
 from lcr_jax import losses
 from lcr_jax.distractors import add_distractors
-from lcr_jax.embedding import Lookup
 from lcr_jax.model import LCR, Encoded
 from lcr_jax.settings import LossSettings
 
@@ -29,156 +30,122 @@ def supervised_loss(
     batch: Arrays,
     key: jax.Array,
 ) -> tuple[jax.Array, dict[str, jax.Array]]:
-    """L_1 = L_rec + lambda_cl L_cl + lambda_ev L_ev + lambda_qi L_qi, with its parts beside it.
-
-    Deterministic in (params, batch, key); `key` drives dropout and the random negatives of the
-    alignment.
-    """
+    """`Pass.loss` of a batch. Deterministic in (params, batch, key); `key` drives dropout,
+    distractors and the random negatives of the alignment."""
     dropout, sampled = jax.random.split(key)
     if settings.distractors:
         batch = add_distractors(batch, settings.distractors, jax.random.fold_in(key, 1))
 
-    def terms(module: LCR) -> tuple[jax.Array, dict[str, jax.Array]]:
+    def run(module: LCR) -> tuple[jax.Array, dict[str, jax.Array]]:
         lookup = module.lookup(batch, constants)
         encoded = module.encode(batch, lookup, deterministic=False)
-        return supervised_terms(module, settings, encoded, lookup, batch, constants, sampled)
+        return Pass(module, settings, encoded, lookup, batch, constants).loss(sampled)
 
-    return model.apply({"params": params}, rngs={"dropout": dropout}, method=terms)
-
-
-def supervised_terms(
-    module: LCR,
-    settings: LossSettings,
-    encoded: Encoded,
-    lookup: Lookup,
-    batch: Arrays,
-    constants: Arrays,
-    key: jax.Array,
-) -> tuple[jax.Array, dict[str, jax.Array]]:
-    """L_1 and its parts for a batch that is encoded already; `module` is bound to parameters.
-
-    key: of the random negatives of the alignment
-    """
-    recommendation = _recommendation(module, settings, encoded, lookup, batch, constants)
-    total = recommendation
-    metrics = {"recommendation": recommendation}
-    if settings.contrastive_weight and module.settings.steps:
-        contrastive = _contrastive(module, settings, encoded, lookup, batch, constants)
-        total = total + settings.contrastive_weight * contrastive
-        metrics["contrastive"] = contrastive
-    if settings.evidence_weight and module.settings.steps:
-        evidence = _evidence(module, settings, encoded, lookup, batch, constants)
-        total = total + settings.evidence_weight * evidence
-        metrics["evidence"] = evidence
-    if settings.alignment_weight:
-        alignment = _alignment(module, settings, lookup, batch, constants, key)
-        total = total + settings.alignment_weight * alignment
-        metrics["alignment"] = alignment
-    return total, metrics
+    return model.apply({"params": params}, rngs={"dropout": dropout}, method=run)
 
 
-def _recommendation(
-    module: LCR,
-    settings: LossSettings,
-    encoded: Encoded,
-    lookup: Lookup,
-    batch: Arrays,
-    constants: Arrays,
-) -> jax.Array:
-    valid = batch["valid"]
-    if settings.recommendation == "softmax":
-        states, table = module.query(encoded), lookup.all_items()
-        return losses.fused_softmax(states, table, batch["target"], valid)
-    candidates = candidate_items(batch)
-    scores = module.score(encoded, lookup.items(candidates))
-    if settings.recommendation == "bce":
-        return losses.binary_cross_entropy(scores, valid)
-    return losses.sampled_softmax(scores, constants["log_popularity"][candidates], valid)
+class Pass(NamedTuple):
+    """One forward pass as the losses see it."""
 
+    module: LCR  # bound to parameters
+    settings: LossSettings
+    encoded: Encoded
+    lookup: Lookup
+    batch: Arrays
+    constants: Arrays
 
-def _contrastive(
-    module: LCR,
-    settings: LossSettings,
-    encoded: Encoded,
-    lookup: Lookup,
-    batch: Arrays,
-    constants: Arrays,
-) -> jax.Array:
-    states = encoded.reasoning.states[:, 1:].swapaxes(0, 1)
-    steps = states.shape[0]
-    growth = settings.temperature_growth ** jnp.arange(steps - 1, -1, -1, dtype=jnp.float32)
-    return losses.contrastive_alignment(
-        module.state_map(states),
-        module.item_map(lookup.items(batch["target"])),
-        batch["target"],
-        _taken(batch),
-        constants["log_popularity"][batch["target"]],
-        batch["valid"],
-        _temperature(module, settings) * growth,
-    )
+    def loss(self, key: jax.Array) -> tuple[jax.Array, dict[str, jax.Array]]:
+        """L_1 = L_rec + lambda_cl L_cl + lambda_ev L_ev + lambda_qi L_qi, with its parts beside it.
 
+        key: of the random negatives of the alignment
+        """
+        s = self.settings
+        total = self._recommendation()
+        parts = {"recommendation": total}
+        if s.contrastive_weight and self.module.settings.steps:
+            parts["contrastive"] = self._contrastive()
+            total = total + s.contrastive_weight * parts["contrastive"]
+        if s.evidence_weight and self.module.settings.steps:
+            parts["evidence"] = self._evidence()
+            total = total + s.evidence_weight * parts["evidence"]
+        if s.alignment_weight:
+            parts["alignment"] = self._alignment(key)
+            total = total + s.alignment_weight * parts["alignment"]
+        return total, parts
 
-def _evidence(
-    module: LCR,
-    settings: LossSettings,
-    encoded: Encoded,
-    lookup: Lookup,
-    batch: Arrays,
-    constants: Arrays,
-) -> jax.Array:
-    return losses.evidence_likelihood(
-        encoded.reasoning.evidence,
-        module.item_map(encoded.memory.event),  # searches and items are events of one space
-        module.item_map(lookup.items(batch["target"])),
-        batch["target"],
-        _taken(batch),
-        constants["log_popularity"][batch["target"]],
-        batch["valid"],
-        _temperature(module, settings),
-        settings.evidence_negatives,
-    )
+    def _recommendation(self) -> jax.Array:
+        batch, valid = self.batch, self.batch["valid"]
+        if self.settings.recommendation == "softmax":
+            states, table = self.module.query(self.encoded), self.lookup.all_items()
+            return fused_softmax(states, table, batch["target"], valid)
+        candidates = candidate_items(batch)
+        scores = self.module.score(self.encoded, self.lookup.items(candidates))
+        if self.settings.recommendation == "bce":
+            return binary_cross_entropy(scores, valid)
+        return sampled_softmax(scores, self.constants["log_popularity"][candidates], valid)
 
+    def _contrastive(self) -> jax.Array:
+        states = self.encoded.reasoning.states[:, 1:].swapaxes(0, 1)
+        steps = states.shape[0]
+        earlier = jnp.arange(steps - 1, -1, -1, dtype=jnp.float32)
+        growth = self.settings.temperature_growth**earlier
+        mapped = self.module.state_map(states)
+        return losses.contrastive_alignment(mapped, self._targets(), self._temperature() * growth)
 
-def _taken(batch: Arrays) -> jax.Array:
-    """Items int32 [B, L] of the histories, 0 pads."""
-    clicks = batch["search_click"]
-    return jnp.concatenate([batch["rec_item"], clicks.reshape(len(clicks), -1)], axis=1)
+    def _evidence(self) -> jax.Array:
+        return losses.evidence_likelihood(
+            self.encoded.reasoning.evidence,
+            self.module.item_map(self.encoded.memory.event),  # of one space with the items
+            self._targets(),
+            self._temperature(),
+            self.settings.evidence_negatives,
+        )
 
+    def _targets(self) -> losses.Targets:
+        batch, clicks = self.batch, self.batch["search_click"]
+        target = batch["target"]
+        return losses.Targets(
+            self.module.item_map(self.lookup.items(target)),
+            target,
+            jnp.concatenate([batch["rec_item"], clicks.reshape(len(clicks), -1)], axis=1),
+            self.constants["log_popularity"][target],
+            batch["valid"],
+        )
 
-def _temperature(module: LCR, settings: LossSettings) -> jax.Array:
-    """The learned temperature of the losses that compare with targets, in [0.01, 1]."""
-    return jnp.clip(settings.temperature * jnp.exp(module.temperature_scale), 0.01, 1.0)
+    def _temperature(self) -> jax.Array:
+        """The learned one of the losses that compare with targets, in [0.01, 1]."""
+        scale = jnp.exp(self.module.temperature_scale)
+        return jnp.clip(self.settings.temperature * scale, 0.01, 1.0)
 
+    def _alignment(self, key: jax.Array) -> jax.Array:
+        s, batch, lookup, clicks = (
+            self.settings,
+            self.batch,
+            self.lookup,
+            self.batch["search_click"],
+        )
+        clicked = (clicks[..., 0] != 0) & (batch["search_mask"] != 0)
+        clicked &= (batch["valid"] != 0)[:, None]
+        # The most recent clicked searches: pads are at the end, so count from the last real one.
+        newness = jnp.where(clicked, jnp.arange(clicked.shape[1]), -1)
+        newest, where = jax.lax.top_k(newness, min(s.alignment_pairs, clicked.shape[1]))
+        queries = jnp.take_along_axis(batch["search_query"], where, axis=1).reshape(-1)
+        items = jnp.take_along_axis(clicks[..., 0], where, axis=1).reshape(-1)
 
-def _alignment(
-    module: LCR,
-    settings: LossSettings,
-    lookup: Lookup,
-    batch: Arrays,
-    constants: Arrays,
-    key: jax.Array,
-) -> jax.Array:
-    clicks = batch["search_click"]
-    clicked = (clicks[..., 0] != 0) & (batch["search_mask"] != 0) & (batch["valid"] != 0)[:, None]
-    # The most recent clicked searches: pads are at the end, so count from the last real one.
-    newness = jnp.where(clicked, jnp.arange(clicked.shape[1]), -1)
-    count = min(settings.alignment_pairs, clicked.shape[1])
-    newest, where = jax.lax.top_k(newness, count)
-    queries = jnp.take_along_axis(batch["search_query"], where, axis=1).reshape(-1)
-    items = jnp.take_along_axis(clicks[..., 0], where, axis=1).reshape(-1)
-    n_items = constants["item_categories"].shape[0] - 1
-    n_queries = constants["query_tokens"].shape[0] - 1
-    item_key, query_key = jax.random.split(key)
-    shape = (settings.alignment_negatives,)
-    other_items = jax.random.randint(item_key, shape, 1, n_items + 1)
-    other_queries = jax.random.randint(query_key, shape, 1, n_queries + 1)
-    temperature = settings.alignment_temperature * jnp.exp(module.alignment_scale)
-    return losses.query_item_alignment(
-        lookup.queries(queries),
-        lookup.items(items),
-        lookup.queries(other_queries),
-        lookup.items(other_items),
-        newest.reshape(-1) >= 0,
-        module.alignment_form,
-        jnp.maximum(temperature, 0.01),
-    )
+        def draw(key: jax.Array, table: str) -> jax.Array:
+            count = self.constants[table].shape[0]
+            return jax.random.randint(key, (s.alignment_negatives,), 1, count)
+
+        item_key, query_key = jax.random.split(key)
+        other_items = draw(item_key, "item_categories")
+        other_queries = draw(query_key, "query_tokens")
+        temperature = s.alignment_temperature * jnp.exp(self.module.alignment_scale)
+        return losses.query_item_alignment(
+            lookup.queries(queries),
+            lookup.items(items),
+            lookup.queries(other_queries),
+            lookup.items(other_items),
+            newest.reshape(-1) >= 0,
+            self.module.alignment_form,
+            jnp.maximum(temperature, 0.01),
+        )

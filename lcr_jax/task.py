@@ -11,11 +11,12 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 
 from common.data.dataset import Dataset
 from common.data.negatives import log_draw_shares
 from common.data.view import View, candidate_items
+from common.nn.blocks import score_blocks
+from common.nn.embedding import join_levels
 from common.settings.reading import take_fields
 from common.training.task import Optimizer, Stage, Stopping, Task
 from lcr_jax.model import LCR, Encoded
@@ -79,12 +80,6 @@ def make_constants(dataset: Dataset, view: View) -> dict[str, jax.Array]:
     }
 
 
-def join_levels(categories: np.ndarray) -> np.ndarray:
-    """Makes category ids [I + 1, levels] unique over the levels, so that one table serves all."""
-    offsets = np.concatenate([[0], np.cumsum(categories.max(axis=0))[:-1]])
-    return np.where(categories > 0, categories + offsets, 0).astype(np.int32)
-
-
 def _init(
     module: LCR, dataset: Dataset, view: View, key: jax.Array, batch: Mapping[str, jax.Array]
 ) -> tuple[Any, dict[str, jax.Array]]:
@@ -122,19 +117,16 @@ def _score_catalogue(
 
     # The MLP sees every pair: block by block, or [B, n, 200] would not fit.
     encoded = module.apply({"params": params}, method=lambda m: _encode(m, batch, constants))
-    rows, count = batch["target"].shape[0], items.shape[0]
-    blocks = -(-count // ITEM_BLOCK)
-    padded = jnp.pad(items, (0, blocks * ITEM_BLOCK - count)).reshape(blocks, ITEM_BLOCK)
+    rows = batch["target"].shape[0]
 
-    def block(ids: jax.Array) -> jax.Array:
+    def score(ids: jax.Array) -> jax.Array:
         def run(m: LCR) -> jax.Array:
             vectors = m.embedding.items(ids, constants)
             return m.score(encoded, jnp.broadcast_to(vectors, (rows, *vectors.shape)))
 
         return module.apply({"params": params}, method=run)
 
-    scores = jax.lax.map(block, padded)
-    return scores.swapaxes(0, 1).reshape(rows, -1)[:, :count]
+    return score_blocks(score, items, ITEM_BLOCK)
 
 
 def _explain(module: LCR, params: Any, constants: Any, batch: Any) -> dict[str, jax.Array]:

@@ -31,10 +31,10 @@ def masked_softmax(logits: jax.Array, mask: jax.Array) -> jax.Array:
 
 
 def masked_mean(values: jax.Array, mask: jax.Array) -> jax.Array:
-    """Mean of `values` [B, L, D] over the L entries with mask [B, L]; zeros where none is kept."""
+    """Mean of `values` [..., L, D] over the L entries that mask [..., L] keeps; else zeros."""
     weights = mask.astype(values.dtype)
-    total = jnp.einsum("bld,bl->bd", values, weights)
-    return total / jnp.maximum(weights.sum(axis=1), 1.0)[:, None]
+    total = jnp.einsum("...ld,...l->...d", values, weights)
+    return total / jnp.maximum(weights.sum(axis=-1), 1.0)[..., None]
 
 
 class Projected(NamedTuple):

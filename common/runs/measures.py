@@ -6,7 +6,7 @@ Shapes: [n] test rows
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import jax
@@ -17,7 +17,7 @@ from common.data.dataset import Dataset
 from common.data.fingerprint import describe_data
 from common.data.timeline import Timeline
 from common.errors import InputError
-from common.ranking.intervals import bca_intervals
+from common.ranking.intervals import bca_intervals, compare_columns
 from common.ranking.protocols import FULL, EditBatch, make_evaluator
 from common.ranking.ranks import RankTable
 from common.runs.folder import RunFolder
@@ -133,6 +133,27 @@ def bound(user: np.ndarray, values: np.ndarray, seed: int) -> dict[str, float]:
     """{"value", "low", "high"}: the mean of values float64 [n] and its 95 % BCa bounds."""
     triple = bca_intervals(user, np.asarray(values, np.float64)[:, None], seed=seed)
     return {name: float(part[0]) for name, part in triple._asdict().items()}
+
+
+def bound_change(
+    user: np.ndarray, before: np.ndarray, after: np.ndarray, seed: int
+) -> dict[str, float]:
+    """As `bound`, of the paired differences of values float64 [n], with their "p"."""
+    pair = compare_columns(user, before[:, None], after[:, None], seed=seed)[0]
+    return {"value": pair.difference, "low": pair.low, "high": pair.high, "p": pair.p_value}
+
+
+def join_bounds(entries: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """{"value", "low", "high"}: the mean value, the lowest and the highest bound of several
+    entries; None where none has a value."""
+    known = [entry for entry in entries if entry["value"] is not None]
+    if not known:
+        return {"value": None, "low": None, "high": None}
+    return {
+        "value": float(np.mean([entry["value"] for entry in known])),
+        "low": min(entry["low"] for entry in known),
+        "high": max(entry["high"] for entry in known),
+    }
 
 
 # Two-sided 95 % points of Student's t, by degrees of freedom from 1.

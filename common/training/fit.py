@@ -12,9 +12,9 @@ import jax.numpy as jnp
 
 from common.data.fingerprint import AGAIN, check_parts
 from common.errors import InputError
-from common.training.checkpoints import IDENTITY
+from common.training.checkpoints import IDENTITY, describe_saved
 from common.training.optimizers import name_leaves
-from common.training.sharding import Described
+from common.training.sharding import Described, cut_rows
 from common.training.task import Identity, Params, Task
 
 DATA = "data"  # of a fingerprint: the parts of the dataset that the run hangs on, if it names any
@@ -24,13 +24,21 @@ _ROWS = 20  # differences shown in one message
 
 
 def check_fit(
-    path: Path, part: str, saved: Described, expected: Described, remedy: str = FRESH
+    path: Path,
+    part: str,
+    expected: Described,
+    saved_rows: Mapping[str, int],
+    rows: Mapping[str, int],
+    remedy: str = FRESH,
 ) -> None:
-    """Compares names, shapes and dtypes of what was saved and what is expected.
+    """Compares names, shapes and dtypes of what a checkpoint holds and what is expected.
 
+    part: "params" or "optimizer"
+    saved_rows, rows: as `Progress.rows` of the checkpoint, and `Task.rows` of what is expected
     remedy: what else the message advises than the config that was used
-    Raises InputError with a table of the differences.
+    Raises InputError with a table of the differences, CutShort.
     """
+    saved, expected = cut_rows(describe_saved(path, part), saved_rows), cut_rows(expected, rows)
     differ = [
         (name, saved.get(name), expected.get(name))
         for name in sorted({*saved, *expected})
@@ -38,12 +46,12 @@ def check_fit(
     ]
     if not differ:
         return
-    rows = [("name", "saved", "expected")]
-    rows += [(name, _in_words(old), _in_words(new)) for name, old, new in differ[:_ROWS]]
-    widths = [max(len(row[column]) for row in rows) for column in range(3)]
+    cells = [("name", "saved", "expected")]
+    cells += [(name, _in_words(old), _in_words(new)) for name, old, new in differ[:_ROWS]]
+    widths = [max(len(row[column]) for row in cells) for column in range(3)]
     lines = [
         "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
-        for row in rows
+        for row in cells
     ]
     if len(differ) > _ROWS:
         lines.append(f"and {len(differ) - _ROWS} more")

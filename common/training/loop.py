@@ -20,7 +20,7 @@ from common.training.resident import put_resident
 from common.training.restore import load_params, restore_newest, settle_best
 from common.training.settings import TrainSettings
 from common.training.sharding import place_shapes
-from common.training.stage_loop import Iterate, Run, Source, Validate, run_stage
+from common.training.stage_loop import Iterate, Source, StageRun, Validate, run_stage
 from common.training.start import find_start, load_start
 from common.training.state import Progress, StageSummary, TrainState
 from common.training.step import (
@@ -131,7 +131,7 @@ def train(
                 updater = make_updater(stage, shapes, len(source))
                 if state is None:
                     state = init_state(params, updater, mesh, stage.keeps_start)
-                run = Run(
+                run = StageRun(
                     constants=prepare_constants(stage, state.params, constants, mesh),
                     resident=put_resident(stage.view, source.resident, mesh),
                     validate=open_validator(stage),

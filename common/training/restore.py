@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from functools import cache
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 import numpy as np
 from jax.sharding import Mesh
@@ -16,7 +17,6 @@ from common.errors import InputError
 from common.training.checkpoints import (
     ASIDE,
     Checkpoints,
-    describe_saved,
     describe_state,
     describe_tree,
     list_steps,
@@ -36,10 +36,36 @@ from common.training.fit import (
 )
 from common.training.mesh import copy_batch
 from common.training.processes import tell
-from common.training.sharding import cut_rows, place_shapes
+from common.training.sharding import place_shapes
 from common.training.state import Progress, TrainState
 from common.training.step import init_params, place_key, prepare_constants
 from common.training.task import Constants, Identity, Params, Task
+
+T = TypeVar("T")
+Damaged = dict[int, CutShort]  # checkpoint -> what is wrong with it
+
+
+def read_first(
+    folder: Path, steps: Iterable[int], read: Callable[[Path], T]
+) -> tuple[T | None, Damaged]:
+    """What `read` makes of the first checkpoint for which it does not raise CutShort, or None, and
+    those before it, which are damaged."""
+    broken: Damaged = {}
+    for step in steps:
+        try:
+            return read(folder / str(step)), broken
+        except CutShort as error:
+            broken[step] = error
+    return None, broken
+
+
+@contextmanager
+def must_read(path: Path, mend: str = FRESH) -> Iterator[None]:
+    """For a checkpoint that has no other to fall back on: CutShort becomes an InputError."""
+    try:
+        yield
+    except CutShort as error:
+        raise InputError(f"{path}: cannot be read ({error}); {mend}") from error
 
 
 def restore_newest(
@@ -58,27 +84,24 @@ def restore_newest(
     save was killed near its end, and which is the only one, is as good as none.
     Raises InputError when none can be read, or when it was made by another model or config.
     """
-    steps = checkpoints.steps()
-    broken: list[tuple[int, CutShort]] = []
-    for step in reversed(steps):
-        path = checkpoints.folder / str(step)
-        try:
-            progress, saved_fingerprint = open_checked(path)
-            check_identities(path, saved_fingerprint, identities)
-            check_fingerprint(path, saved_fingerprint, fingerprint)
-            shapes = describe(progress)
-            for part, expected in describe_state(shapes).items():
-                saved = cut_rows(describe_saved(path, part), progress.rows)
-                check_fit(path, part, saved, cut_rows(expected, rows))
-            state = read_state(path, shapes)
-            check_finite(path, state.params)
-        except CutShort as error:
-            broken.append((step, error))
-            continue
-        _set_aside(checkpoints, broken, f"going on from {step}")
-        progress = replace(progress, rows=dict(rows))
-        return state, settle_best(checkpoints, progress)
-    if [type(error) for _, error in broken] == [Unlisted]:
+
+    def read(path: Path) -> tuple[TrainState, Progress]:
+        progress, saved = open_checked(path)
+        check_identities(path, saved, identities)
+        check_fingerprint(path, saved, fingerprint)
+        shapes = describe(progress)
+        for part, expected in describe_state(shapes).items():
+            check_fit(path, part, expected, progress.rows, rows)
+        state = read_state(path, shapes)
+        check_finite(path, state.params)
+        return state, progress
+
+    found, broken = read_first(checkpoints.folder, reversed(checkpoints.steps()), read)
+    if found is not None:
+        state, progress = found
+        _set_aside(checkpoints, broken, f"going on from {progress.global_step}")
+        return state, settle_best(checkpoints, replace(progress, rows=dict(rows)))
+    if [type(error) for error in broken.values()] == [Unlisted]:
         _set_aside(checkpoints, broken, "beginning again")
     elif broken:
         raise _nothing_readable(checkpoints.folder, broken)
@@ -131,61 +154,51 @@ def _read_trained(
 ) -> tuple[Params, Progress]:
     """As `load_trained`, without the constants."""
     steps = list_steps(folder)
-    broken: dict[int, CutShort] = {}
 
     @cache  # the newest is asked twice, and to check it is to read it
-    def check(step: int) -> Progress | None:
-        """What a checkpoint says of itself, if every file is what was saved and it is of this run;
-        None where it is damaged, which is booked."""
-        path = folder / str(step)
-        try:
-            progress, saved_fingerprint = open_checked(path)
-        except CutShort as error:
-            broken[step] = error
-            return None
-        check_data(path, saved_fingerprint, data, "train again, with another --workdir")
-        check_config(path, saved_fingerprint, config)
-        check_identities(path, saved_fingerprint, task.identities)
+    def check(path: Path) -> Progress:
+        """What a checkpoint says of itself, if every file is what was saved and it is of this
+        run."""
+        progress, saved = open_checked(path)
+        check_data(path, saved, data, "train again, with another --workdir")
+        check_config(path, saved, config)
+        check_identities(path, saved, task.identities)
         return progress
+
+    def read(path: Path) -> tuple[Params, Progress]:
+        progress = check(path)
+        check_fit(path, "params", describe_tree(shapes), progress.rows, task.rows)
+        params = read_params(path, shapes)
+        check_finite(path, params)
+        return params, progress
 
     order = list(reversed(steps))
     # The newest that can be read knows how far the training has come, and which is the best.
-    newest = next((progress for step in order if (progress := check(step))), Progress())
-    ended = newest.ended and newest.stage == len(task.stages) - 1
+    newest, broken = read_first(folder, order, check)
+    newest = newest or Progress()
     if which == "best":
         best = (newest.best_step, newest.former_best_step)
         order = list(dict.fromkeys([*(step for step in best if step is not None), *order]))
-    for step in order:
-        path = folder / str(step)
-        if step in broken or (progress := check(step)) is None:
-            continue
-        try:
-            saved = cut_rows(describe_saved(path, "params"), progress.rows)
-            check_fit(path, "params", saved, cut_rows(describe_tree(shapes), task.rows))
-            params = read_params(path, shapes)
-            check_finite(path, params)
-        except CutShort as error:
-            broken[step] = error
-            continue
-        if broken and list_steps(folder) != steps:
-            break  # not damaged: who trains has saved meanwhile, and deleted old ones
-        for bad, reason in broken.items():
-            warn(f"{folder / str(bad)}: damaged ({reason}); using {step}")
-        return params, replace(progress, ended=ended)
-    if list_steps(folder) != steps:
+    found, more = read_first(folder, (step for step in order if step not in broken), read)
+    broken |= more
+    if (broken or found is None) and list_steps(folder) != steps:
+        # Not damaged: who trains has saved meanwhile, and deleted old ones.
         return _read_trained(task, folder, shapes, which, data, config)
-    raise _nothing_readable(folder, list(broken.items()))
+    if found is None:
+        raise _nothing_readable(folder, broken)
+    params, progress = found
+    for bad, reason in broken.items():
+        warn(f"{folder / str(bad)}: damaged ({reason}); using {progress.global_step}")
+    return params, replace(progress, ended=newest.ended and newest.stage == len(task.stages) - 1)
 
 
 def load_params(path: Path, shapes: Any) -> Params:
     """The parameters of one checkpoint that must be there. Raises InputError."""
-    try:
+    with must_read(path):
         check_files(path)
         params = read_params(path, shapes)
-        check_finite(path, params)
-        return params
-    except CutShort as error:
-        raise InputError(f"{path}: cannot be read ({error}); {FRESH}") from error
+    check_finite(path, params)
+    return params
 
 
 def warn(line: str) -> None:
@@ -199,20 +212,16 @@ def settle_best(checkpoints: Checkpoints, progress: Progress) -> Progress:
     Training can go on without one, but must not promise it at the end. What is damaged is set
     aside, with a warning.
     """
-    while progress.best_step is not None:
-        path = checkpoints.folder / str(progress.best_step)
-        try:
-            check_files(path)
-            return progress
-        except CutShort as error:
-            damage = error
-        former = progress.former_best_step
+    bests = [s for s in (progress.best_step, progress.former_best_step) if s is not None]
+    _, broken = read_first(checkpoints.folder, bests, check_files)
+    for step, damage in broken.items():
+        path, former = checkpoints.folder / str(step), progress.former_best_step
         instead = f"the best before it, {former}, takes its place"
         if former is None:
             instead = "the next evaluation sets a new best"
         warn(f"{path}: the best so far, damaged ({damage}); {instead}")
         if path.is_dir():
-            checkpoints.set_aside(progress.best_step)
+            checkpoints.set_aside(step)
         progress = replace(
             progress,
             best_value=progress.former_best_value,
@@ -225,17 +234,15 @@ def settle_best(checkpoints: Checkpoints, progress: Progress) -> Progress:
     return progress
 
 
-def _set_aside(
-    checkpoints: Checkpoints, broken: Sequence[tuple[int, CutShort]], instead: str
-) -> None:
+def _set_aside(checkpoints: Checkpoints, broken: Damaged, instead: str) -> None:
     """What only a kill has left is deleted: nobody could learn anything from it."""
-    for step, reason in broken:
+    for step, reason in broken.items():
         killed = isinstance(reason, Unlisted)
         fate = "deleted" if killed else f"moved to {ASIDE}/"
         warn(f"{checkpoints.folder / str(step)}: damaged ({reason}); {fate}, {instead}")
         checkpoints.set_aside(step, keep=not killed)
 
 
-def _nothing_readable(folder: Path, broken: list[tuple[int, CutShort]]) -> InputError:
-    reasons = "; ".join(f"{step}: {error}" for step, error in broken)
+def _nothing_readable(folder: Path, broken: Damaged) -> InputError:
+    reasons = "; ".join(f"{step}: {error}" for step, error in broken.items())
     return InputError(f"{folder}: no checkpoint can be read ({reasons}); {FRESH}")

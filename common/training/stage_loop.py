@@ -52,7 +52,7 @@ Validate = Callable[[Params, Constants], Mapping[str, float]]
 
 
 @dataclass(frozen=True)
-class Run:
+class StageRun:
     """What a stage gets from the run around it."""
 
     constants: Constants  # of this stage
@@ -69,7 +69,12 @@ class Run:
 
 
 def run_stage(
-    run: Run, stage: Stage, source: Source, updater: Updater, state: TrainState, progress: Progress
+    run: StageRun,
+    stage: Stage,
+    source: Source,
+    updater: Updater,
+    state: TrainState,
+    progress: Progress,
 ) -> tuple[TrainState, Progress, str | None]:
     """Trains a stage to its end, or to a signal. A stage that has ended returns at once.
 
@@ -179,7 +184,7 @@ def check_batch(stage: Stage, mesh: Mesh, accumulate: int) -> None:
 
 
 def evaluate_stage(
-    run: Run, stage: Stage, params: Params, progress: Progress, bar: ProgressBar
+    run: StageRun, stage: Stage, params: Params, progress: Progress, bar: ProgressBar
 ) -> Progress:
     """Validates the parameters, logs the values and books them. Raises as `pick_metric`."""
     begun = time.perf_counter()

@@ -12,16 +12,14 @@ from common.data.fingerprint import select_parts
 from common.errors import InputError
 from common.training.checkpoints import (
     IDENTITY,
-    describe_saved,
     describe_tree,
     list_steps,
     open_checked,
     read_params,
 )
-from common.training.checksums import CutShort, check_files
+from common.training.checksums import check_files
 from common.training.fit import CONFIG, DATA, check_data, check_finite, check_fit, check_identities
-from common.training.sharding import cut_rows
-from common.training.state import Progress
+from common.training.restore import must_read, read_first
 from common.training.task import Params, Task
 
 _OTHER = "give another run to start from"
@@ -47,7 +45,12 @@ def find_start(task: Task, fingerprint: Mapping[str, Any]) -> Start:
     """
     workdir = Path(task.start)
     folder = workdir.resolve() / "checkpoints"
-    progress, saved = _read_newest(folder)
+    found, _ = read_first(folder, reversed(list_steps(folder)), open_checked)
+    if found is None:
+        raise InputError(
+            f"{folder}: no checkpoint to start from; train that run first, or {_OTHER}"
+        )
+    progress, saved = found
     if progress.stage > 0:
         raise InputError(
             f"{workdir}: has gone on to stage {progress.stage_name} and keeps its best only; "
@@ -90,27 +93,13 @@ def load_start(start: Start, shapes: Any, rows: Mapping[str, int]) -> Params:
     rows: as `Task.rows`
     """
     _check_params(start, shapes, rows)
-    try:
+    with must_read(start.path, _OTHER):
         params = read_params(start.path, shapes)
-    except CutShort as error:
-        raise InputError(f"{start.path}: cannot be read ({error}); {_OTHER}") from error
     check_finite(start.path, params)
     return params
 
 
 def _check_params(start: Start, shapes: Any, rows: Mapping[str, int]) -> None:
-    try:
+    with must_read(start.path, _OTHER):
         check_files(start.path)
-        saved = cut_rows(describe_saved(start.path, "params"), start.rows)
-    except CutShort as error:
-        raise InputError(f"{start.path}: cannot be read ({error}); {_OTHER}") from error
-    check_fit(start.path, "params", saved, cut_rows(describe_tree(shapes), rows), _OTHER)
-
-
-def _read_newest(folder: Path) -> tuple[Progress, dict[str, Any]]:
-    for step in reversed(list_steps(folder)):
-        try:
-            return open_checked(folder / str(step))
-        except CutShort:
-            continue
-    raise InputError(f"{folder}: no checkpoint to start from; train that run first, or {_OTHER}")
+        check_fit(start.path, "params", describe_tree(shapes), start.rows, rows, _OTHER)

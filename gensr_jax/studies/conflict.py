@@ -119,7 +119,8 @@ def draw(path: Path, results: dict[str, Any]) -> None:
     """The cosine over the steps, a panel per layer. Raises InputError without matplotlib."""
     methods = results["methods"]
     layers = list(dict.fromkeys(layer for entry in methods.values() for layer in entry["layers"]))
-    with open_figure(path, 1.4 + 3.3 * len(layers), 3.4) as figure:
+    title = f"Gradient conflict: {results['dataset']['name']}"
+    with open_figure(path, 1.4 + 3.3 * len(layers), 3.4, title) as figure:
         panels = figure.subplots(1, len(layers), sharey=True, squeeze=False)[0]
         for panel, layer in zip(panels, layers, strict=True):
             for number, (name, method) in enumerate(methods.items()):
@@ -133,6 +134,4 @@ def draw(path: Path, results: dict[str, Any]) -> None:
             panel.set_title(plain(layer), fontsize=9)
             panel.set_xlabel("step")
             panel.legend(fontsize=8)
-            panel.spines[["top", "right"]].set_visible(False)
         panels[0].set_ylabel("cosine of the tasks' gradients")
-        figure.suptitle(plain(f"Gradient conflict: {results['dataset']['name']}"), fontsize=10)

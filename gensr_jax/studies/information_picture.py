@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from common.report.pictures import COLORS, open_figure, plain
+from common.report.pictures import COLORS, draw_intervals, open_figure, plain
 
 _MARKS = {"infonce": "o", "gaussian": "s", "ksg": "^"}
 _SAY = {"infonce": "InfoNCE", "gaussian": "Gaussian", "ksg": "neighbours"}
@@ -23,7 +23,8 @@ def draw_information(
     Raises InputError without matplotlib.
     """
     methods = results["methods"]
-    with open_figure(path, 10.4, 6.0 + 0.16 * len(methods)) as figure:
+    title = f"Information that inputs and states carry: {results['dataset']['name']}"
+    with open_figure(path, 10.4, 6.0 + 0.16 * len(methods), title) as figure:
         panels = figure.subplot_mosaic(
             "AABBCC;DDDEEE", height_ratios=(1, 0.8 + 0.06 * len(methods))
         )
@@ -33,12 +34,6 @@ def draw_information(
         for panel, task in zip((panels["D"], panels["E"]), tasks, strict=True):
             _draw_states(panel, results, task, [key for key in measures if key != "label"], names)
         panels["E"].set_yticklabels([])
-        for panel in panels.values():
-            panel.spines[["top", "right"]].set_visible(False)
-        figure.suptitle(
-            plain(f"Information that inputs and states carry: {results['dataset']['name']}"),
-            fontsize=10,
-        )
 
 
 def _draw_label(panel: Any, results: dict[str, Any], tasks: Sequence[str]) -> None:
@@ -47,9 +42,7 @@ def _draw_label(panel: Any, results: dict[str, Any], tasks: Sequence[str]) -> No
     for number, (name, entry) in enumerate(methods.items()):
         found = [entry[task]["label"] for task in tasks]
         at = np.arange(len(tasks)) + width * (number - (len(methods) - 1) / 2)
-        panel.bar(at, [f["value"] for f in found], width * 0.92, yerr=_ends(found),
-                  color=COLORS[number % len(COLORS)], label=plain(name),
-                  error_kw={"capsize": 2, "linewidth": 0.9})  # fmt: skip
+        draw_intervals(panel, at, found, number, upright=True, bar=width * 0.92, label=plain(name))
     panel.axhline(results["entropy"], color="black", linestyle=":", linewidth=0.9)
     panel.set_xticks(range(len(tasks)), tasks)
     panel.set_ylim(0, 1.12 * results["entropy"])
@@ -98,9 +91,7 @@ def _draw_states(
     for number, (_, entry) in enumerate(methods.items()):
         found = [entry[task][key] for key in keys]
         at = np.arange(len(keys)) + 0.16 * (number - (len(methods) - 1) / 2)
-        panel.errorbar([f["value"] for f in found], at, xerr=_ends(found), linestyle="",
-                       marker="o", markersize=4.5, capsize=2,
-                       color=COLORS[number % len(COLORS)])  # fmt: skip
+        draw_intervals(panel, at, found, number, linestyle="", markersize=4.5)
     panel.axvline(results["cap"][task], ymin=1 - 1 / len(keys), color="black", linestyle=":")
     panel.set_yticks(range(len(keys)), [names[key].split(", ", 1)[1] for key in keys], fontsize=8)
     panel.set_ylim(len(keys) - 0.5, -0.5)
@@ -108,7 +99,3 @@ def _draw_states(
     panel.grid(axis="x", linewidth=0.4)
     panel.set_xlabel(f"nats, {task} (dotted: the bound's cap)")
     panel.set_title(f"I(X; h), {task}", fontsize=9)
-
-
-def _ends(found: list[dict[str, Any]]) -> list[list[float]]:
-    return [[f["value"] - f["low"] for f in found], [f["high"] - f["value"] for f in found]]

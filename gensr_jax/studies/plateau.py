@@ -89,7 +89,9 @@ def _count(rows: int | None) -> str:
 
 def draw(path: Path, results: dict[str, Any]) -> None:
     """The curves of the task loss. Raises InputError without matplotlib."""
-    with open_figure(path, 6.4, 3.8) as figure:
+    with open_figure(
+        path, 6.4, 3.8, f"Leaving the plateau: {results['dataset']['name']}"
+    ) as figure:
         panel = figure.subplots()
         for number, (name, method) in enumerate(results["methods"].items()):
             curve = method["curve"]
@@ -105,5 +107,3 @@ def draw(path: Path, results: dict[str, Any]) -> None:
         panel.set_xlabel("rows trained on (list, candidate)")
         panel.set_ylabel(f"task loss, mean of {results['window']} logged steps")
         panel.legend(fontsize=8, loc="upper right")
-        panel.spines[["top", "right"]].set_visible(False)
-        figure.suptitle(plain(f"Leaving the plateau: {results['dataset']['name']}"), fontsize=10)

@@ -14,13 +14,12 @@ from typing import Any
 import numpy as np
 
 from common.data.batches import Batch
-from common.ranking.intervals import compare_columns
 from common.ranking.metrics import metrics_from_ranks
 from common.ranking.protocols import FULL, make_evaluator
-from common.report.pictures import COLORS, open_figure, plain
+from common.report.pictures import draw_intervals, open_figure, plain
 from common.report.tables import format_bounds, format_markdown
 from common.runs.folder import RunFolder
-from common.runs.measures import Measured, Request, bound, measure_methods
+from common.runs.measures import Measured, Request, bound, bound_change, measure_methods
 from common.runs.tasks import build_task
 from common.runs.trained import load_model
 from common.training.mesh import put_batch
@@ -109,9 +108,7 @@ def _summarize(found: Measured, seed: int) -> dict[str, Any]:
             values = found.columns[f"{protocol}/{asked}"]
             entry: dict[str, Any] = {METRIC: bound(found.user, values, seed)}
             if asked != "own":
-                pair = compare_columns(found.user, own[:, None], values[:, None], seed=seed)[0]
-                entry["change"] = {"value": pair.difference, "low": pair.low, "high": pair.high,
-                                   "p": pair.p_value}  # fmt: skip
+                entry["change"] = bound_change(found.user, own, values, seed)
             entries[protocol][asked] = entry
     return entries
 
@@ -142,30 +139,25 @@ def draw(path: Path, results: dict[str, Any]) -> None:
     protocols = list(dict.fromkeys(protocol for entry in methods.values() for protocol in entry))
     protocols = [name for name in protocols if name != FULL] + [FULL] * (FULL in protocols)
     labels = {"own": "its query", "none": "no query", "other": "another's query"}
-    with open_figure(path, 1.6 + 2.3 * len(protocols), 1.7 + 0.45 * len(methods)) as figure:
+    title = f"What the query is worth: {results['dataset']['name']}"
+    width, height = 1.6 + 2.3 * len(protocols), 1.7 + 0.45 * len(methods)
+    with open_figure(path, width, height, title) as figure:
         panels = figure.subplots(1, len(protocols), sharey=True, squeeze=False)[0]
         for panel, protocol in zip(panels, protocols, strict=True):
             for number, asked in enumerate(ASKED):
-                points = [
-                    (at, method[protocol][asked][METRIC])
+                found = {
+                    at + 0.2 * number - 0.2: method[protocol][asked][METRIC]
                     for at, method in enumerate(methods.values())
                     if protocol in method
-                ]
-                values = [point["value"] for _, point in points]
-                ends = [[p["value"] - p["low"] for _, p in points],
-                        [p["high"] - p["value"] for _, p in points]]  # fmt: skip
-                panel.errorbar(values, [at + 0.2 * number - 0.2 for at, _ in points], xerr=ends,
-                               color=COLORS[number], marker="o", linestyle="", capsize=2,
-                               label=labels[asked])  # fmt: skip
+                }
+                draw_intervals(
+                    panel, found, found.values(), number, linestyle="", label=labels[asked]
+                )
             panel.set_title(plain(protocol), fontsize=9)
             panel.set_xlabel(METRIC)
             panel.set_xlim(left=0)
-            panel.spines[["top", "right"]].set_visible(False)
         panels[0].set_yticks(range(len(methods)), [plain(name) for name in methods])
         panels[0].set_ylim(len(methods) - 0.5, -0.5)
         figure.legend(
             *panels[0].get_legend_handles_labels(), loc="outside right center", fontsize=8
-        )
-        figure.suptitle(
-            plain(f"What the query is worth: {results['dataset']['name']}"), fontsize=10
         )

@@ -257,7 +257,8 @@ def draw(path: Path, results: dict[str, Any]) -> None:
     """One column per method: gradients, overlap of masks, states. Raises InputError without
     matplotlib."""
     methods = results["methods"]
-    with open_figure(path, 1.2 + 3.9 * len(methods), 9.2) as figure:
+    title = f"Two tasks in the encoder: {results['dataset']['name']}"
+    with open_figure(path, 1.2 + 3.9 * len(methods), 9.2, title) as figure:
         panels = figure.subplots(3, len(methods), squeeze=False)
         for column, (name, entry) in zip(panels.T, methods.items(), strict=True):
             for panel, kind in zip(column[[0, 2]], PICTURES, strict=True):
@@ -274,9 +275,6 @@ def draw(path: Path, results: dict[str, Any]) -> None:
         panels[1, 0].legend(fontsize=8)
         handles, labels = panels[0, 0].get_legend_handles_labels()
         figure.legend(handles, labels, loc="outside lower center", ncols=2, fontsize=9)
-        figure.suptitle(
-            plain(f"Two tasks in the encoder: {results['dataset']['name']}"), fontsize=10
-        )
 
 
 def _scatter(panel: Any, picture: dict[str, Any]) -> None:
@@ -287,7 +285,6 @@ def _scatter(panel: Any, picture: dict[str, Any]) -> None:
     panel.set_xlabel(f"direction 1 ({picture['shares'][0]:.0%})", fontsize=8)
     panel.set_ylabel(f"direction 2 ({picture['shares'][1]:.0%})", fontsize=8)
     panel.tick_params(labelsize=7)
-    panel.spines[["top", "right"]].set_visible(False)
 
 
 def _draw_layers(panel: Any, layers: dict[str, Any], chance: float) -> None:
@@ -302,4 +299,3 @@ def _draw_layers(panel: Any, layers: dict[str, Any], chance: float) -> None:
     panel.set_ylim(0, 1)
     panel.set_xlabel(f"encoder layer (dotted: random masks, {chance:.3f})", fontsize=8)
     panel.set_title("masks of the 5 % that matter most", fontsize=9)
-    panel.spines[["top", "right"]].set_visible(False)

@@ -21,7 +21,7 @@ from common.data.edits import drop_search
 from common.data.hashing import MASK, draw_uniform
 from common.errors import InputError
 from common.ranking.metrics import metrics_from_ranks
-from common.report.pictures import COLORS, open_figure, plain
+from common.report.pictures import draw_intervals, open_figure, plain
 from common.report.tables import format_bounds, format_markdown
 from common.runs.evidence import make_weigher
 from common.runs.folder import RunFolder
@@ -180,25 +180,19 @@ def draw(path: Path, results: dict[str, Any]) -> None:
     """Change of the target's score and of NDCG@10 by choice. Raises InputError without
     matplotlib."""
     methods = results["methods"]
-    with open_figure(path, 9.6, 2.0 + 0.55 * len(methods) + 0.9) as figure:
+    title = (
+        f"One search taken out, by its evidence: {results['dataset']['name']}, "
+        f"{results['rows']:,} rows"
+    )
+    with open_figure(path, 9.6, 2.0 + 0.55 * len(methods) + 0.9, title) as figure:
         for panel, name in zip(figure.subplots(1, 2, sharey=True), MEASURES, strict=True):
             for number, choice in enumerate(CHOICES):
                 found = [entry[name]["change"][choice] for entry in methods.values()]
-                values = np.array([f["value"] for f in found])
-                ends = [
-                    [f["value"] - f["low"] for f in found],
-                    [f["high"] - f["value"] for f in found],
-                ]
-                panel.barh(np.arange(len(methods)) + 0.27 * (number - 1), values, xerr=ends,
-                           height=0.25, color=COLORS[number], label=f"{choice} search",
-                           error_kw={"capsize": 2, "linewidth": 0.9})  # fmt: skip
+                places = np.arange(len(methods)) + 0.27 * (number - 1)
+                draw_intervals(panel, places, found, number, bar=0.25, label=f"{choice} search")
             panel.axvline(0, color="black", linewidth=0.8)
             panel.set_yticks(range(len(methods)), [plain(m) for m in methods])
             panel.set_xlabel("change of " + ("the target's score" if name == "score" else name))
-            panel.spines[["top", "right"]].set_visible(False)
         figure.axes[0].invert_yaxis()
         handles, labels = figure.axes[1].get_legend_handles_labels()
         figure.legend(handles, labels, loc="outside right center", fontsize=8, title="taken out")
-        figure.suptitle(
-            plain(f"One search taken out, by its evidence: {results['dataset']['name']}, "
-                  f"{results['rows']:,} rows"), fontsize=10)  # fmt: skip

@@ -21,7 +21,7 @@ from common.data.edits import inject_searches, is_injected, pool_searches
 from common.errors import InputError
 from common.ranking.intervals import compare_columns
 from common.ranking.metrics import metrics_from_ranks
-from common.report.pictures import COLORS, open_figure, plain
+from common.report.pictures import COLORS, draw_intervals, open_figure, plain
 from common.report.tables import format_bounds, format_markdown
 from common.runs.evidence import make_weigher
 from common.runs.folder import RunFolder
@@ -207,26 +207,19 @@ def draw(path: Path, results: dict[str, Any]) -> None:
     """NDCG@10 and the evidence on injected searches, by share. Raises InputError without
     matplotlib."""
     shares = results["shares"]
-    with open_figure(path, 9.6, 3.9) as figure:
+    title = f"Searches of other users injected at test time: {results['dataset']['name']}"
+    with open_figure(path, 9.6, 3.9, title) as figure:
         left, right = figure.subplots(1, 2)
         for number, (name, entries) in enumerate(results["methods"].items()):
-            color = COLORS[number % len(COLORS)]
             points = [entries[str(share)]["NDCG@10"] for share in shares]
             at = 100 * np.array(shares) + 0.8 * number  # bars of two methods do not hide each other
-            values = np.array([point["value"] for point in points])
-            ends = [
-                [p["value"] - p["low"] for p in points],
-                [p["high"] - p["value"] for p in points],
-            ]
-            left.errorbar(
-                at, values, yerr=ends, color=color, marker="o", capsize=2, label=plain(name)
-            )
+            draw_intervals(left, at, points, number, upright=True, label=plain(name))
             masses = [(s, entries[str(s)]) for s in shares if "mass" in entries[str(s)]]
             if masses:
                 right.plot(
                     [100 * share for share, _ in masses],
                     [entry["mass"]["value"] for _, entry in masses],
-                    color=color, marker="o", label=plain(name),
+                    color=COLORS[number % len(COLORS)], marker="o", label=plain(name),
                 )  # fmt: skip
                 counts = [(100 * share, entry["count_share"]) for share, entry in masses]
         left.set_ylabel("NDCG@10, full catalogue")
@@ -245,8 +238,3 @@ def draw(path: Path, results: dict[str, Any]) -> None:
         for panel in (left, right):
             panel.set_xlabel("injected searches, % of the real ones")
             panel.set_xticks([100 * share for share in shares])
-            panel.spines[["top", "right"]].set_visible(False)
-        figure.suptitle(
-            plain(f"Searches of other users injected at test time: {results['dataset']['name']}"),
-            fontsize=10,
-        )

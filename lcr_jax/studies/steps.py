@@ -11,14 +11,11 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from common.errors import InputError
 from common.ranking.evidence import FIGURES
-from common.ranking.intervals import compare_columns
 from common.ranking.metrics import metrics_from_ranks
 from common.ranking.ranks import RankTable
-from common.report.pictures import COLORS, open_figure, plain
+from common.report.pictures import draw_intervals, open_figure, plain
 from common.report.tables import format_bounds, format_markdown
 from common.runs.evidence import weigh_evidence
 from common.runs.folder import RunFolder
@@ -26,6 +23,8 @@ from common.runs.measures import (
     Measured,
     Request,
     bound,
+    bound_change,
+    join_bounds,
     load_run,
     make_ranker,
     measure_methods,
@@ -128,21 +127,11 @@ def _enter(
     entry: dict[str, Any] = {METRIC: bound(found.user, found.columns[METRIC], seed)}
     if name != reference:
         before = measured[reference].columns[METRIC]
-        pair = compare_columns(
-            found.user, before[:, None], found.columns[METRIC][:, None], seed=seed
-        )[0]
-        entry["change"] = {
-            "value": pair.difference, "low": pair.low, "high": pair.high, "p": pair.p_value,
-        }  # fmt: skip
+        entry["change"] = bound_change(found.user, before, found.columns[METRIC], seed)
     seeds = weights.get(name, [])
     if seeds and all(seed[figure]["value"] is not None for seed in seeds for figure in FIGURES):
         entry["evidence"] = {
-            figure: {
-                "value": float(np.mean([seed[figure]["value"] for seed in seeds])),
-                "low": min(seed[figure]["low"] for seed in seeds),
-                "high": max(seed[figure]["high"] for seed in seeds),
-            }
-            for figure in FIGURES
+            figure: join_bounds([seed[figure] for seed in seeds]) for figure in FIGURES
         }
     return entry
 
@@ -172,7 +161,8 @@ def draw(path: Path, results: dict[str, Any]) -> None:
         name, entries = results["readout"]["method"], results["readout"]["steps"]
         curves.append((f"{name}, read after step k", [(e["k"], e) for e in entries.values()]))
     has_evidence = any("evidence" in e for _, points in curves for _, e in points)
-    with open_figure(path, 9.6 if has_evidence else 5.2, 3.7) as figure:
+    title = f"Reasoning steps: {results['dataset']['name']}"
+    with open_figure(path, 9.6 if has_evidence else 5.2, 3.7, title) as figure:
         panels = figure.subplots(1, 2 if has_evidence else 1, squeeze=False)[0]
         for number, (label, points) in enumerate(curves):
             _plot(panels[0], number, label, [(at, e[METRIC]) for at, e in points])
@@ -188,13 +178,10 @@ def draw(path: Path, results: dict[str, Any]) -> None:
         for panel in panels:
             panel.set_xticks(range(most + 1))
             panel.set_xlabel("reasoning steps")
-            panel.spines[["top", "right"]].set_visible(False)
-        figure.suptitle(plain(f"Reasoning steps: {results['dataset']['name']}"), fontsize=10)
 
 
 def _plot(panel: Any, number: int, label: str, points: list[tuple[int, dict[str, Any]]]) -> None:
-    at = np.array([x for x, _ in points]) + 0.06 * number  # bars do not hide each other
-    values = [entry["value"] for _, entry in points]
-    ends = [[e["value"] - e["low"] for _, e in points], [e["high"] - e["value"] for _, e in points]]
-    panel.errorbar(at, values, yerr=ends, color=COLORS[number], marker="o", capsize=2,
+    at = [x + 0.06 * number for x, _ in points]  # bars do not hide each other
+    entries = [entry for _, entry in points]
+    draw_intervals(panel, at, entries, number, upright=True,
                    linestyle="-" if number else "--", label=plain(label))  # fmt: skip

@@ -13,10 +13,10 @@ import numpy as np
 
 from common.errors import InputError
 from common.ranking.evidence import FIGURES
-from common.report.pictures import COLORS, open_figure, plain
+from common.report.pictures import draw_intervals, open_figure, plain
 from common.report.tables import format_bounds, format_markdown
 from common.runs.evidence import weigh_evidence
-from common.runs.measures import Request, load_run
+from common.runs.measures import Request, join_bounds, load_run
 
 SCORERS = ("own", "swapped")
 
@@ -41,21 +41,13 @@ def measure(request: Request) -> dict[str, Any]:
         entry["own"].append(report["model"])
         entry["swapped"] += [report[name] for name in report if name.startswith("swapped")]
     methods = {
-        name: {scorer: {f: _join(seeds, f) for f in FIGURES} for scorer, seeds in entry.items()}
+        name: {
+            scorer: {figure: join_bounds([seed[figure] for seed in seeds]) for figure in FIGURES}
+            for scorer, seeds in entry.items()
+        }
         for name, entry in found.items()
     }
     return {"methods": methods}
-
-
-def _join(reports: list[dict[str, Any]], figure: str) -> dict[str, float | None]:
-    known = [report[figure] for report in reports if report[figure]["value"] is not None]
-    if not known:
-        return {"value": None, "low": None, "high": None}
-    return {
-        "value": float(np.mean([entry["value"] for entry in known])),
-        "low": min(entry["low"] for entry in known),
-        "high": max(entry["high"] for entry in known),
-    }
 
 
 def format_table(results: dict[str, Any]) -> str:
@@ -71,23 +63,15 @@ def format_table(results: dict[str, Any]) -> str:
 def draw(path: Path, results: dict[str, Any]) -> None:
     """auc_pair_age with own and with swapped searches. Raises InputError without matplotlib."""
     methods = results["methods"]
-    with open_figure(path, 7.0, 1.7 + 0.5 * len(methods)) as figure:
+    title = f"Fed another user's searches: {results['dataset']['name']}"
+    with open_figure(path, 7.0, 1.7 + 0.5 * len(methods), title) as figure:
         panel = figure.subplots()
         for number, scorer in enumerate(SCORERS):
             entries = [entry[scorer]["auc_pair_age"] for entry in methods.values()]
-            points = [(at, e) for at, e in enumerate(entries) if e["value"] is not None]
-            ends = [[e["value"] - e["low"] for _, e in points],
-                    [e["high"] - e["value"] for _, e in points]]  # fmt: skip
-            panel.errorbar([e["value"] for _, e in points],
-                           [at + 0.2 * number - 0.1 for at, _ in points], xerr=ends,
-                           color=COLORS[number], marker="o", linestyle="", capsize=2,
-                           label=f"{scorer} searches")  # fmt: skip
+            places = np.arange(len(methods)) + 0.2 * number - 0.1
+            draw_intervals(panel, places, entries, number, linestyle="", label=f"{scorer} searches")
         panel.axvline(0.5, color="black", linestyle=":", linewidth=0.9)
         panel.set_yticks(range(len(methods)), [plain(name) for name in methods])
         panel.set_ylim(len(methods) - 0.5, -0.5)
         panel.set_xlabel("auc_pair_age (dotted: chance)")
         figure.legend(loc="outside right center", fontsize=8)
-        panel.spines[["top", "right"]].set_visible(False)
-        figure.suptitle(
-            plain(f"Fed another user's searches: {results['dataset']['name']}"), fontsize=10
-        )

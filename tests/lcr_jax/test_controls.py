@@ -17,7 +17,7 @@ from lcr_jax import build
 from lcr_jax.configs import base
 from lcr_jax.controls import approx_ndcg, group_softmax
 from lcr_jax.rewards import REWARDS
-from lcr_jax.second import LOSSES, make_second
+from lcr_jax.second import TERMS, make_second, second_loss
 from lcr_jax.settings import LossSettings, Second
 from lcr_jax.supervised import supervised_loss
 
@@ -42,7 +42,7 @@ def run():
             settings = dataclasses.replace(second, **weights)
             constants = model.constants | {"start": start}
             key = jax.random.key(0)
-            return LOSSES[kind](model.module, LOSS, settings, params, constants, batch, key)
+            return second_loss(model.module, LOSS, settings, params, constants, batch, key)
 
         return jax.jit(jax.value_and_grad(loss, has_aux=True))
 
@@ -140,7 +140,7 @@ def test_all_kinds_share_everything_but_the_loss(build_model):
     model = build_model().module
     first = Stage("supervised", partial(int), View(negatives=4), batch_size=8, epochs=9)
     stages = [
-        make_second(model, LOSS, dataclasses.replace(SECOND, kind=kind), first) for kind in LOSSES
+        make_second(model, LOSS, dataclasses.replace(SECOND, kind=kind), first) for kind in TERMS
     ]
     shared = {
         stage._replace(name="", loss=None, keeps_start=False)  # type: ignore[arg-type]

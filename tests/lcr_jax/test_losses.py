@@ -10,6 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from common.nn.losses import binary_cross_entropy, sampled_softmax
 from lcr_jax import losses
 from lcr_jax.settings import LossSettings
 from lcr_jax.supervised import supervised_loss
@@ -25,7 +26,7 @@ def test_binary_cross_entropy_by_hand():
     valid = jnp.array([1, 1, 0], jnp.uint8)
     second = (np.log1p(np.exp(-2)) + np.log1p(np.exp(-1)) + np.log(2)) / 3
     expected = (np.log(2) + second) / 2
-    np.testing.assert_allclose(losses.binary_cross_entropy(scores, valid), expected, rtol=1e-6)
+    np.testing.assert_allclose(binary_cross_entropy(scores, valid), expected, rtol=1e-6)
 
 
 def test_sampled_softmax_corrects_for_the_sampling():
@@ -34,21 +35,20 @@ def test_sampled_softmax_corrects_for_the_sampling():
     # Two draws without the positive, which has half of the probability: 2 * 0.25 / 0.5 = 1 of the
     # first item and half of the second one are expected.
     expected = softmax_loss([1.0, 0.5 - np.log(1.0), -0.5 - np.log(0.5)], 0)
-    got = losses.sampled_softmax(scores, log_share, jnp.ones(1))
+    got = sampled_softmax(scores, log_share, jnp.ones(1))
     np.testing.assert_allclose(got, expected, rtol=1e-6)
+
+
+def make_targets(items, target, taken, popularity, valid):
+    ids, taken = jnp.asarray(target), jnp.asarray(taken)
+    return losses.Targets(items, ids, taken, popularity, jnp.asarray(valid, jnp.uint8))
 
 
 def contrast(states, items, target, taken, valid, log_popularity=None):
     rows = len(target)
-    return losses.contrastive_alignment(
-        states,
-        items,
-        jnp.asarray(target),
-        jnp.asarray(taken),
-        jnp.zeros(rows) if log_popularity is None else log_popularity,
-        jnp.asarray(valid, jnp.uint8),
-        jnp.full(states.shape[0], 0.5),
-    )
+    popularity = jnp.zeros(rows) if log_popularity is None else log_popularity
+    targets = make_targets(items, target, taken, popularity, valid)
+    return losses.contrastive_alignment(states, targets, jnp.full(states.shape[0], 0.5))
 
 
 def test_contrastive_alignment_equals_a_loop():
@@ -88,16 +88,10 @@ def test_masked_pairs_get_no_gradient():
 
 
 def weigh(evidence, sources, items, target, taken, valid, negatives=9):
+    popularity = jnp.log(jnp.arange(1, len(target) + 1) / 10)
+    targets = make_targets(items, target, taken, popularity, valid)
     return losses.evidence_likelihood(
-        jnp.asarray(evidence),
-        sources,
-        items,
-        jnp.asarray(target),
-        jnp.asarray(taken),
-        jnp.log(jnp.arange(1, len(target) + 1) / 10),
-        jnp.asarray(valid, jnp.uint8),
-        jnp.float32(0.5),
-        negatives,
+        jnp.asarray(evidence), sources, targets, jnp.float32(0.5), negatives
     )
 
 

@@ -129,23 +129,6 @@ def test_a_shut_gate_lets_no_evidence_in(build_model, build_batch):
     assert np.abs(model.run(batch)[0] - model.run(batch, shut)[0]).max() > 1e-3
 
 
-def test_pooled_tables_equal_vectors_by_occurrence(build_model, build_batch):
-    """Mapping each distinct id once is exact."""
-    from lcr_jax.embedding import Lookup
-
-    model, batch = build_model(), build_batch([3, 2], [2, 3])
-
-    def searches(requested):
-        def method(m):
-            lookup = Lookup(m.embedding, model.constants, requested)
-            return lookup.searches(batch["search_query"], batch["search_click"])
-
-        return model.module.apply({"params": model.params}, method=method)
-
-    each, pooled = (jax.jit(searches, static_argnums=0)(count) for count in (1, 10**6))
-    np.testing.assert_allclose(each, pooled, rtol=1e-6, atol=1e-6)
-
-
 def test_grounded_searches_come_in_through_the_evidence_alone(build_model, build_batch):
     """With the gate shut nothing of a search may reach the scores; merged lets it in elsewhere."""
     batch = build_batch([3, 2, 5, 1], [2, 3, 4, 1])

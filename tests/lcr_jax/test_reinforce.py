@@ -13,9 +13,8 @@ import pytest
 from common.data.view import View
 from common.training.optimizers import make_updater
 from common.training.task import Stage
-from lcr_jax.reinforce import reinforce_loss
 from lcr_jax.rewards import REWARDS
-from lcr_jax.second import make_second
+from lcr_jax.second import make_second, second_loss
 from lcr_jax.settings import LossSettings, Second
 
 LOSS = LossSettings(alignment_negatives=8)
@@ -39,7 +38,7 @@ def run():
             settings = dataclasses.replace(second, **weights)
             constants = model.constants | {"start": start}
             key = jax.random.key(0)
-            return reinforce_loss(model.module, LOSS, settings, params, constants, batch, key)
+            return second_loss(model.module, LOSS, settings, params, constants, batch, key)
 
         return jax.jit(jax.value_and_grad(loss, argnums=(0, 1), has_aux=True))
 

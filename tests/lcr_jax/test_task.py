@@ -12,7 +12,6 @@ import pytest
 from common.errors import InputError
 from lcr_jax import build
 from lcr_jax.configs import base, tiny
-from lcr_jax.task import join_levels
 
 ITEMS = 300  # more than one block of the MLP scorer
 
@@ -84,11 +83,6 @@ def test_negatives_drawn_by_popularity_are_corrected_by_it(dataset, build_batch)
         constants["log_popularity"][seen], np.log(counts[seen] / 400), rtol=1e-5
     )
     assert np.all(np.isfinite(constants["log_popularity"]))
-
-
-def test_category_levels_share_one_table():
-    joined = join_levels(np.array([[0, 0], [1, 2], [3, 0], [2, 1]]))
-    np.testing.assert_array_equal(joined, [[0, 0], [1, 5], [3, 0], [2, 4]])
 
 
 @pytest.mark.parametrize(

@@ -30,7 +30,7 @@ class Log(NamedTuple):
     search_seq: np.ndarray
 
 
-class Vocabulary(NamedTuple):
+class Spelling(NamedTuple):
     """Words as tokens 1..n in the order of their spelling."""
 
     words: list[str]  # word of token i + 1
@@ -84,18 +84,18 @@ def order_log(
     )
 
 
-def make_vocabulary(params: Params, topics: Topics, names: Sequence[str]) -> Vocabulary:
+def make_vocabulary(params: Params, topics: Topics, names: Sequence[str]) -> Spelling:
     """Spells the words; data without text gets numbers. names: [words] spellings."""
     if not params.text:
         names = [f"{i:06d}" for i in range(topics.words)]
     order = np.argsort(np.array(names), kind="stable")
     token = np.zeros(len(names) + 1, np.int32)
     token[order] = np.arange(1, len(names) + 1)
-    return Vocabulary([names[i] for i in order], token)
+    return Spelling([names[i] for i in order], token)
 
 
 def make_items_table(
-    params: Params, topics: Topics, items: Items, log: Log, results: np.ndarray, words: Vocabulary,
+    params: Params, topics: Topics, items: Items, log: Log, results: np.ndarray, words: Spelling,
     category_names: Sequence[str], uniforms: Uniforms,
 ) -> pa.Table:  # fmt: skip
     """The catalogue; new items appear inside the time span, at the latest when first shown.
@@ -138,7 +138,7 @@ def make_items_table(
 
 
 def make_queries(
-    params: Params, searches: Searches, log: Log, words: Vocabulary
+    params: Params, searches: Searches, log: Log, words: Spelling
 ) -> tuple[pa.Table, np.ndarray]:
     """The distinct queries and int32 [S], the query of each search row."""
     tokens = words.token[searches.words[log.search]]
@@ -216,7 +216,7 @@ def list_column(values: np.ndarray, mask: np.ndarray) -> pa.ListArray:
     return pa.ListArray.from_arrays(pa.array(off), pa.array(values[mask]))
 
 
-def _spell(params: Params, tokens: np.ndarray, words: Vocabulary) -> pa.Array:
+def _spell(params: Params, tokens: np.ndarray, words: Spelling) -> pa.Array:
     """The texts of a matrix of tokens, 0 = none; nothing for data without text."""
     if not params.text:
         return pa.nulls(len(tokens), pa.string())

@@ -39,8 +39,8 @@ _NEAR = 40  # unknown columns that are compared with the known ones, by likeness
 _AS_THEY_ARE = Renamed()
 
 
-class Columns(NamedTuple):
-    """The columns of one table."""
+class TableForm(NamedTuple):
+    """Which columns one table may have."""
 
     required: tuple[str, ...]
     optional: tuple[str, ...] = ()
@@ -136,7 +136,7 @@ class SourceTable:
 
 def open_table(
     path: Path,
-    columns: Columns,
+    columns: TableForm,
     faults: Faults,
     notes: list[str],
     renamed: Renamed = _AS_THEY_ARE,
@@ -199,7 +199,7 @@ def _pick_name(column: str, renamed: Renamed, names: Sequence[str]) -> str:
 
 def _read(
     path: Path,
-    columns: Columns,
+    columns: TableForm,
     wanted: Mapping[str, str],
     faults: Faults,
     notes: list[str],

@@ -35,7 +35,7 @@ from common.data.readers.table_columns import (
     read_names,
 )
 from common.data.readers.table_faults import Faults
-from common.data.readers.table_files import Columns, SourceTable, open_table
+from common.data.readers.table_files import SourceTable, TableForm, open_table
 from common.data.readers.table_options import TableOptions, read_renames
 from common.data.readers.table_places import find_tables, list_parts
 from common.data.readers.table_times import TimeLists, Times, read_click_times, read_times
@@ -45,11 +45,11 @@ from common.data.vocabulary import find_ids, index_texts, tabulate_queries, tabu
 from common.data.words import find_words, fold_query
 
 COLUMNS = {
-    "interactions": Columns(("user", "item", "time"), ("label", "seq")),
-    "searches": Columns(
+    "interactions": TableForm(("user", "item", "time"), ("label", "seq")),
+    "searches": TableForm(
         ("user", "query", "time"), ("clicked", "click_times", "shown", "seq"), ("query",)
     ),
-    "items": Columns(
+    "items": TableForm(
         ("item",),
         ("title", "category", "brand", "text"),
         ("title", "category", "brand", "text"),

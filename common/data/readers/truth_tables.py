@@ -24,7 +24,7 @@ import pyarrow as pa
 from common.data.keys import rank_keys
 from common.data.readers.table_columns import read_flags, read_ids, read_names
 from common.data.readers.table_faults import Faults
-from common.data.readers.table_files import Columns, SourceTable, open_table
+from common.data.readers.table_files import SourceTable, TableForm, open_table
 from common.data.readers.table_places import find_tables, list_parts
 from common.data.readers.table_times import read_times
 from common.data.readers.text_lines import describe_source
@@ -153,7 +153,7 @@ def _open_files(folder: Path, faults: Faults) -> dict[str, SourceTable]:
     faults.stop(folder)
     files = {}
     for name in KEYS:
-        form = Columns((*KEYS[name], *ANSWERS[name]), texts=("query",))
+        form = TableForm((*KEYS[name], *ANSWERS[name]), texts=("query",))
         if (file := open_table(paths[name], form, faults, [])) is not None:
             files[name] = file
     faults.stop(folder)

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from common.data.readers.table_faults import Faults
-from common.data.readers.table_files import Columns, open_table
+from common.data.readers.table_files import TableForm, open_table
 from common.data.readers.table_times import read_times
 from common.errors import InputError
 
@@ -24,7 +24,7 @@ def _read(tmp_path: Path, values: Any) -> tuple[list[int], list[str]]:
     """Milliseconds and what was told of them."""
     pq.write_table(pa.table({"time": values}), tmp_path / "t.parquet")
     faults, notes = Faults(), list[str]()
-    source = open_table(tmp_path / "t.parquet", Columns(("time",)), faults, notes)
+    source = open_table(tmp_path / "t.parquet", TableForm(("time",)), faults, notes)
     assert source is not None
     ms = read_times(source, "time", notes).ms.tolist()
     faults.stop(tmp_path)

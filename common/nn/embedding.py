@@ -1,8 +1,8 @@
-"""Vectors of items, queries and search events.
+"""Vectors of items, queries and search events: the input layer of methods that read searches.
 
 Shapes: [B] batch  [L] history length  [P] clicks per search  [I] items  [Q] queries  [W] words
         [D] width
-Source: the input layer of UniSAR and GSERec (tanh of a linear map); the null event is ours.
+Source: the input layer of UniSAR and GSERec (tanh of a linear map).
 """
 
 from __future__ import annotations
@@ -11,10 +11,11 @@ from collections.abc import Mapping
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from flax import linen as nn
 
+from common.nn.attention import masked_mean
 from common.nn.dense import Dense
-from lcr_jax.settings import ModelSettings
 
 table_init = nn.initializers.xavier_normal()
 
@@ -23,26 +24,28 @@ class Embedding(nn.Module):
     """Item and query vectors in one space of width D.
 
     `constants` holds `query_tokens` int32 [Q + 1, W] and `item_categories` int32 [I + 1, levels]
-    (ids unique over levels); id 0 is padding everywhere and has the zero vector.
+    (of `join_levels`); id 0 is padding everywhere and has the zero vector.
     """
 
-    settings: ModelSettings
+    width: int
+    n_items: int
+    n_tokens: int
+    n_categories: int = 0  # distinct ids over all levels; 0 = items are ids only
 
     def setup(self) -> None:
-        s = self.settings
-        self.item_id = nn.Embed(s.n_items + 1, s.width, embedding_init=table_init)
-        self.word = nn.Embed(s.n_tokens + 1, s.width, embedding_init=table_init)
-        if s.n_categories:
-            self.category = nn.Embed(s.n_categories + 1, s.width, embedding_init=table_init)
-        self.item_map = Dense(s.width)
-        self.query_map = Dense(s.width)
+        self.item_id = nn.Embed(self.n_items + 1, self.width, embedding_init=table_init)
+        self.word = nn.Embed(self.n_tokens + 1, self.width, embedding_init=table_init)
+        if self.n_categories:
+            self.category = nn.Embed(self.n_categories + 1, self.width, embedding_init=table_init)
+        self.item_map = Dense(self.width)
+        self.query_map = Dense(self.width)
 
     def items(self, ids: jax.Array, constants: Mapping[str, jax.Array]) -> jax.Array:
         """Item vectors [..., D] of ids int32 [...]: tanh(W [id ; mean of categories])."""
         parts = [self.item_id(ids)]
-        if self.settings.n_categories:
+        if self.n_categories:
             levels = constants["item_categories"][ids]
-            parts.append(_mean_of_real(self.category(levels), levels))
+            parts.append(masked_mean(self.category(levels), levels != 0))
         vectors = jnp.tanh(self.item_map(jnp.concatenate(parts, axis=-1)))
         return vectors * (ids != 0)[..., None]
 
@@ -50,7 +53,7 @@ class Embedding(nn.Module):
         """Query vectors [..., D] of ids int32 [...]: tanh(W mean of words); a query without words
         has tanh(bias)."""
         words = constants["query_tokens"][ids]
-        vectors = jnp.tanh(self.query_map(_mean_of_real(self.word(words), words)))
+        vectors = jnp.tanh(self.query_map(masked_mean(self.word(words), words != 0)))
         return vectors * (ids != 0)[..., None]
 
 
@@ -95,11 +98,10 @@ class Lookup:
 
         queries int32 [B, L], clicks int32 [B, L, P]; a search without a click is its query alone.
         """
-        return self.queries(queries) + _mean_of_real(self.items(clicks), clicks)
+        return self.queries(queries) + masked_mean(self.items(clicks), clicks != 0)
 
 
-def _mean_of_real(vectors: jax.Array, ids: jax.Array) -> jax.Array:
-    """Mean of vectors [..., n, D] over the n entries whose id [..., n] is not 0; else zeros."""
-    real = (ids != 0).astype(vectors.dtype)
-    total = jnp.einsum("...nd,...n->...d", vectors, real)
-    return total / jnp.maximum(real.sum(axis=-1), 1.0)[..., None]
+def join_levels(categories: np.ndarray) -> np.ndarray:
+    """Makes category ids [I + 1, levels] unique over the levels, so that one table serves all."""
+    offsets = np.concatenate([[0], np.cumsum(categories.max(axis=0))[:-1]])
+    return np.where(categories > 0, categories + offsets, 0).astype(np.int32)
