@@ -74,7 +74,7 @@ def explain_filter(
         ranked = RankedRows(rows, events.user[rows], events.target[rows], {})
         # Two rows, the second a pad: a product with one row rounds differently on CPU.
         plan = make_plan(
-            task, dataset, case.timeline, case.task, ranked, True,
+            task, dataset, case.task, ranked, True,
             batch_size=2, filter_seen=filter_seen,
         )  # fmt: skip
         host, beside, other = plan.batches[0], plan.others[0], None

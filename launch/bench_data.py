@@ -133,10 +133,8 @@ def _print_report(report: dict[str, Any]) -> None:
 def _open_source(values: flags.FlagValues, dataset: Dataset) -> BatchSource | MixedSource:
     """A training source with enough epochs for the warm-up and all blocks."""
     from common.data.batches import training_source
-    from common.data.timeline import build_timeline
     from common.data.view import View
 
-    timeline = build_timeline(dataset.rec, dataset.search, dataset.n_users, dataset.history_order)
     view = View(
         task=values.task,
         rec_length=values.history,
@@ -144,9 +142,9 @@ def _open_source(values: flags.FlagValues, dataset: Dataset) -> BatchSource | Mi
         negatives=values.negatives,
     )
     steps = (values.blocks + 1) * values.batches
-    once = training_source(dataset, timeline, view, values.batch, seed=0, epochs=1)
+    once = training_source(dataset, view, values.batch, seed=0, epochs=1)
     epochs = -(-steps // once.steps_per_epoch)
-    return training_source(dataset, timeline, view, values.batch, seed=0, epochs=epochs)
+    return training_source(dataset, view, values.batch, seed=0, epochs=epochs)
 
 
 def _time_blocks(batches: Iterator[Batch], blocks: int, size: int) -> list[float]:
@@ -166,7 +164,6 @@ def _train_an_epoch(values: flags.FlagValues, dataset: Dataset) -> tuple[float, 
     import jax
 
     from common.data.batches import training_source
-    from common.data.timeline import build_timeline
     from common.runs.tasks import build_task
     from common.training.loop import train
     from common.training.mesh import make_mesh
@@ -177,11 +174,10 @@ def _train_an_epoch(values: flags.FlagValues, dataset: Dataset) -> tuple[float, 
     config.data.rec_length = config.data.search_length = values.history
     config.train.batch_size = values.batch
     task = build_task(config, dataset)
-    timeline = build_timeline(dataset.rec, dataset.search, dataset.n_users, dataset.history_order)
     with tempfile.TemporaryDirectory() as folder:
         result = train(
             task,
-            lambda stage: training_source(dataset, timeline, stage.view, stage.batch_size, 0, 1),
+            lambda stage: training_source(dataset, stage.view, stage.batch_size, 0, 1),
             lambda stage: lambda params, constants: {config.train.metric: 0.0},  # not judged here
             TrainSettings(tensorboard=False, show_progress=False),
             Path(folder),

@@ -90,13 +90,11 @@ def _measure_folder(values: flags.FlagValues, path: Path) -> dict[str, Any]:
     import jax
 
     from common.data.folder import load_dataset
-    from common.data.timeline import build_timeline
     from common.runs.config_file import load_config_file
 
     config = load_config_file(values.config)
     dataset = load_dataset(path, config.data.split)
     config.train.batch_size = values.batch
-    timeline = build_timeline(dataset.rec, dataset.search, dataset.n_users, dataset.history_order)
     many, parts = values.many, values.parts
     steps = -(-values.steps // many) * many
     total = (values.blocks + 1) * steps
@@ -104,7 +102,7 @@ def _measure_folder(values: flags.FlagValues, path: Path) -> dict[str, Any]:
     def open_lane(changes: dict[str, Any], **levers: Any) -> Lane:
         own = config.copy_and_resolve_references()
         own.update_from_flattened_dict(changes)
-        return Lane(own, dataset, timeline, total, **levers)
+        return Lane(own, dataset, total, **levers)
 
     lanes = {PLAIN: open_lane({})}
     cold = lanes[PLAIN].compile_seconds
@@ -147,7 +145,6 @@ class Lane:
         self,
         config: Any,
         dataset: Any,
-        timeline: Any,
         total: int,
         *,
         many: int = 1,
@@ -177,12 +174,10 @@ class Lane:
         task = build_task(config, dataset)
         self.stage = stage = task.stages[-1]
         config.resident = "on" if resident else "off"
-        open_source, _ = open_sources(
-            config, task._replace(stages=(stage,)), dataset, timeline, mesh
-        )
+        open_source, _ = open_sources(config, task._replace(stages=(stage,)), dataset, mesh)
         epochs = -(-total // open_source(stage).steps_per_epoch)
         source: Any = open_source(stage._replace(epochs=epochs))
-        batch = copy_batch(mesh, take_batch(task, dataset, timeline))
+        batch = copy_batch(mesh, take_batch(task, dataset))
         params, constants = init_params(task, place_key(0, "init", mesh), batch, mesh)
         constants = prepare_constants(stage, params, constants, mesh)
         if kept := put_resident(stage.view, source.resident, mesh):

@@ -33,10 +33,10 @@ def explain_evidence(
     explain, score = jax.jit(task.explain), jax.jit(task.score_catalogue)
 
     def run(case: Case) -> Explanation:
-        dataset, timeline = case.dataset, case.timeline
+        dataset = case.dataset
         rows = np.array([case.row])
         # Two rows, the second a pad: a product with one row rounds differently on CPU.
-        batch = evaluation_source(dataset, timeline, task.view, rows, 2)[0]
+        batch = evaluation_source(dataset, task.view, rows, 2)[0]
         device_batch = put_batch(mesh, batch)
         found = {k: np.asarray(v)[0] for k, v in explain(params, constants, device_batch).items()}
         with jax.default_matmul_precision("highest"):
@@ -49,7 +49,7 @@ def explain_evidence(
             raise FloatingPointError(
                 f"rec.parquet, row {case.row + 1}: a score is not finite; look for a diverged loss"
             )
-        seen = find_seen(dataset, timeline, "rec", rows, filter_seen).items
+        seen = find_seen(dataset, "rec", rows, filter_seen).items
         row = {name: array[0] for name, array in batch.items()}
         now, resolution = case.now, case.resolution
         return {

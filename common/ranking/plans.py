@@ -14,7 +14,6 @@ import numpy as np
 from common.data.batches import evaluation_source
 from common.data.dataset import Dataset
 from common.data.hashing import TASK_STREAM
-from common.data.timeline import Timeline
 from common.ranking.blind import PLACES, draw_items, draw_order, pad_columns
 from common.ranking.rows import RankedRows
 from common.ranking.seen import FilterChoice, find_seen, pad_seen
@@ -40,7 +39,6 @@ class Plan(NamedTuple):
 def make_plan(
     task: Task,
     dataset: Dataset,
-    timeline: Timeline,
     name: str,
     ranked: RankedRows,
     full: bool,
@@ -61,12 +59,12 @@ def make_plan(
         [stored.items[:, 1:] for stored in ranked.lists.values()] + [filler], axis=1
     )
     view = dataclasses.replace(task.view, task=name)
-    source = evaluation_source(dataset, timeline, view, ranked.rows, batch_size, negatives)
+    source = evaluation_source(dataset, view, ranked.rows, batch_size, negatives)
     batches = [dict(source[index]) for index in range(len(source))]
     orders = [draw_order(stream, batch["row"], 1 + negatives.shape[1]) for batch in batches]
     mean_size = 0.0
     if full:
-        seen = find_seen(dataset, timeline, name, ranked.rows, filter_seen)
+        seen = find_seen(dataset, name, ranked.rows, filter_seen)
         mean_size = dataset.n_items - len(seen.items) / len(ranked.rows)
         for index, batch in enumerate(batches):
             begin = index * batch_size
@@ -81,7 +79,7 @@ def make_plan(
     if full and task.score_catalogue is None and retriever is not None and retriever.other:
         # All rows, also those with fewer earlier events than the other model was trained on.
         view = dataclasses.replace(retriever.other.view, task=name)
-        source = evaluation_source(dataset, timeline, view, ranked.rows, batch_size)
+        source = evaluation_source(dataset, view, ranked.rows, batch_size)
         others = [dict(source[index]) for index in range(len(source))]
     return Plan(ranked, batches, others, columns, orders, full, mean_size)
 

@@ -20,7 +20,6 @@ import jax.numpy as jnp
 import numpy as np
 
 from common.data.dataset import Dataset
-from common.data.timeline import Timeline
 from common.data.view import HOST_FIELDS
 from common.errors import InputError
 from common.ranking.blind import (
@@ -91,7 +90,6 @@ def put_on_device(batch: dict[str, np.ndarray]) -> Batch:
 def make_evaluator(
     task: Task,
     dataset: Dataset,
-    timeline: Timeline,
     *,
     part: str = "test",
     protocols: Sequence[str] | None = None,
@@ -121,15 +119,14 @@ def make_evaluator(
     # A product with one row takes another route on CPU and rounds differently.
     batch_size = max(batch_size, 2)
     score_all = task.score_catalogue
-    chosen = choose_filter(dataset, timeline, filter_seen)
+    chosen = choose_filter(dataset, filter_seen)
     plans: dict[str, Plan] = {}
     for name in task.tasks:
-        ranked = choose_rows(dataset, timeline, name, part, task.view.min_history, protocols)
+        ranked = choose_rows(dataset, name, part, task.view.min_history, protocols)
         full = ranks_catalogue(task, name) and (protocols is None or FULL in protocols)
         plans[name] = make_plan(
             task,
             dataset,
-            timeline,
             name,
             ranked,
             full,
@@ -195,7 +192,7 @@ def make_evaluator(
         served = name if "seen" in batch and score_all is None else ""
         return rank_batch(served, params, constants, put_batch(batch), found)
 
-    details = describe_plans(plans, part, timeline.history_order, chosen, task.view.min_history)
+    details = describe_plans(plans, part, dataset.history_order, chosen, task.view.min_history)
     compiled: set[tuple[str, Any]] = set()
 
     def evaluate_all(
@@ -298,18 +295,17 @@ def evaluate(
     params: Params,
     constants: Constants,
     dataset: Dataset,
-    timeline: Timeline,
     **options: Any,
 ) -> Evaluation:
     """Ranks one set of parameters; `options` and errors are those of `make_evaluator`."""
-    return make_evaluator(task, dataset, timeline, **options)(params, constants)
+    return make_evaluator(task, dataset, **options)(params, constants)
 
 
-def make_validator(task: Task, dataset: Dataset, timeline: Timeline, **options: Any) -> Validator:
+def make_validator(task: Task, dataset: Dataset, **options: Any) -> Validator:
     """An evaluator of the validation rows that returns means only, for training loops.
 
     options: those of `make_evaluator`; `protocols` is best one or two of the stored lists.
     Returns (params, constants) -> {"rec/uniform99/NDCG@5": 0.0123, ..., "mean/...": ...}.
     """
-    run = make_evaluator(task, dataset, timeline, **{"part": "valid", **options})
+    run = make_evaluator(task, dataset, **{"part": "valid", **options})
     return lambda params, constants: mean_metrics(run(params, constants).ranks)

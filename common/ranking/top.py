@@ -14,7 +14,6 @@ import numpy as np
 from jax.sharding import Mesh
 
 from common.data.dataset import Dataset
-from common.data.timeline import Timeline
 from common.errors import InputError
 from common.ranking.blind import (
     PLACES,
@@ -46,7 +45,6 @@ def rank_top(
     params: Params,
     constants: Constants,
     dataset: Dataset,
-    timeline: Timeline,
     served: str,
     rows: np.ndarray,
     mesh: Mesh,
@@ -68,9 +66,7 @@ def rank_top(
     events = dataset.events(served)
     ranked = RankedRows(rows, events.user[rows], events.target[rows], {})
     size = max(2, min(batch_size, len(rows)))  # a product with one row rounds differently on CPU
-    plan = make_plan(
-        task, dataset, timeline, served, ranked, True, batch_size=size, filter_seen=filter_seen
-    )
+    plan = make_plan(task, dataset, served, ranked, True, batch_size=size, filter_seen=filter_seen)
     retriever = None if task.score_catalogue else task.retrievers[served]
     count = min(count, dataset.n_items, *([retriever.count] if retriever else []))
     items = split_catalogue(dataset.n_items, size)

@@ -17,7 +17,6 @@ from common.data.dataset import Dataset
 from common.data.fingerprint import check_parts, describe_data, select_parts
 from common.data.folder import load_dataset
 from common.data.names import Names, User, resolve_users
-from common.data.timeline import Timeline, build_timeline
 from common.errors import InputError
 from common.ranking.results import read_results
 from common.ranking.seen import choose_filter
@@ -81,11 +80,6 @@ class FinishedRun:
         return self.folder.data
 
     @cached_property
-    def timeline(self) -> Timeline:
-        data = self.dataset
-        return build_timeline(data.rec, data.search, data.n_users, data.history_order)
-
-    @cached_property
     def mesh(self) -> Mesh:
         return make_mesh(jax.devices()[:1])
 
@@ -93,8 +87,8 @@ class FinishedRun:
     def _best(self) -> tuple[Trained, int | None]:
         data, settings = self.dataset, self.settings
         task = build_task(settings, data)
-        task = attach_retriever(settings, task, data, self.timeline, self.mesh)
-        return load_best(task, self.workdir, settings.seed, data, self.timeline, self.mesh)
+        task = attach_retriever(settings, task, data, self.mesh)
+        return load_best(task, self.workdir, settings.seed, data, self.mesh)
 
     @property
     def model(self) -> Trained:
@@ -136,11 +130,10 @@ class FinishedRun:
         Raises InputError for users who are not there or have too short a history.
         """
         chosen = resolve_users(self.dataset, ",".join(users))
-        dataset, timeline, rows = self._find_rows(chosen, task, at)
+        dataset, rows = self._find_rows(chosen, task, at)
         found = rank_top(
-            *self.model, dataset, timeline, task, rows, self.mesh, count=count,
-            filter_seen=self._left_out,
-        )  # fmt: skip
+            *self.model, dataset, task, rows, self.mesh, count=count, filter_seen=self._left_out
+        )
         listed: list[dict[str, Any]] = []
         for user, items, scores in zip(chosen, found.items, found.scores, strict=True):
             for place, (item, score) in enumerate(zip(items, scores, strict=True), 1):
@@ -170,9 +163,9 @@ class FinishedRun:
         explain = open_case(self.model, self.mesh, self._names, self._left_out, count)
         least, explained = self.model.task.view.min_history, []
         for user in resolve_users(self.dataset, ",".join(users)):
-            cases: list[Case | None] = [choose_case(self.dataset, self.timeline, user, least)]
+            cases: list[Case | None] = [choose_case(self.dataset, user, least)]
             if "search" in self.model.task.tasks:
-                cases.append(find_case(self.dataset, self.timeline, user, least, "search"))
+                cases.append(find_case(self.dataset, user, least, "search"))
             for case in filter(None, cases):
                 content = {"user": user.raw_id, "user_number": user.number, **explain(case)}
                 explained.append(_wrap(user, case, content, tell(content), draw))
@@ -181,26 +174,24 @@ class FinishedRun:
     @cached_property
     def _left_out(self) -> str:
         asked = self.settings.eval.filter_seen
-        return choose_filter(self.dataset, self.timeline, asked).name
+        return choose_filter(self.dataset, asked).name
 
     @cached_property
     def _names(self) -> Names:
         return Names(self.dataset)
 
-    def _find_rows(
-        self, users: list[User], task: str, at: str
-    ) -> tuple[Dataset, Timeline, np.ndarray]:
+    def _find_rows(self, users: list[User], task: str, at: str) -> tuple[Dataset, np.ndarray]:
         if at == "now" and task == "rec":
             return append_targets(self.dataset, np.array([user.number for user in users]))
         if at not in ("now", "test"):
             raise InputError(f"rank: at={at!r}; use 'now' or 'test'")
         least, rows = self.model.task.view.min_history, []
         for user in users:
-            case = find_case(self.dataset, self.timeline, user, least, task)
+            case = find_case(self.dataset, user, least, task)
             if case is None:
                 raise InputError(f"rank: {user.raw_id} has no {task} target; leave the user out")
             rows.append(case.row)
-        return self.dataset, self.timeline, np.array(rows)
+        return self.dataset, np.array(rows)
 
 
 def open_run(workdir: str | Path, data: str | Path = "") -> FinishedRun:

@@ -11,7 +11,6 @@ from typing import Any
 from jax.sharding import Mesh
 
 from common.data.dataset import Dataset
-from common.data.timeline import Timeline
 from common.errors import writing
 from common.printable import printable
 from common.ranking.protocols import FULL, RETRIEVER, make_evaluator
@@ -32,7 +31,6 @@ def evaluate_method(
     config: Any,
     task: Task,
     dataset: Dataset,
-    timeline: Timeline,
     params: Params,
     constants: Constants,
     workdir: Path,
@@ -50,7 +48,6 @@ def evaluate_method(
     evaluation = make_evaluator(
         task,
         dataset,
-        timeline,
         batch_size=config.eval.batch_size,
         filter_seen=config.eval.filter_seen,
         put_batch=partial(spread_batch, mesh),
@@ -60,9 +57,8 @@ def evaluate_method(
         {
             served: rank_baselines(
                 dataset,
-                timeline,
                 served,
-                choose_rows(dataset, timeline, served, "test", task.view.min_history),
+                choose_rows(dataset, served, "test", task.view.min_history),
                 full=(served, FULL) in evaluation.ranks,
                 filter_seen=evaluation.details["filter_seen"],
                 seed=config.seed,
@@ -73,7 +69,7 @@ def evaluate_method(
     evidence = None
     if config.eval.evidence and (dataset.path / "truth").is_dir() and task.explain is not None:
         evidence = weigh_evidence(
-            task, params, constants, dataset, timeline, mesh, config.eval.batch_size, config.seed
+            task, params, constants, dataset, mesh, config.eval.batch_size, config.seed
         )
     results = build_results(
         dataset,
@@ -86,7 +82,7 @@ def evaluate_method(
         stage=task.stages[-1].name if task.stages else None,
         parameters=count_numbers(params, task.rows),
         evidence=evidence,
-        slices=slice_ranks(dataset, timeline, evaluation.ranks, trained=trained, seed=config.seed),
+        slices=slice_ranks(dataset, evaluation.ranks, trained=trained, seed=config.seed),
         origin=origin,
     )
     if is_first():

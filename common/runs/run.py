@@ -19,7 +19,6 @@ from common.data.dataset import Dataset
 from common.data.fingerprint import describe_data, select_parts
 from common.data.folder import load_dataset
 from common.data.sequences import sequence_source
-from common.data.timeline import Timeline, build_timeline
 from common.errors import InputError
 from common.ranking.report import find_problems
 from common.ranking.rows import choose_rows
@@ -110,24 +109,21 @@ def _run(
     trained_on = check_workdir(
         workdir, settings, data, lists=() if evaluates else lists, evaluates=evaluates
     )
-    timeline = build_timeline(dataset.rec, dataset.search, dataset.n_users, dataset.history_order)
-    judged, judged_timeline = dataset, timeline
-    if evaluate_on:
-        judged, judged_timeline = open_other(evaluate_on, dataset)
+    judged = open_other(evaluate_on, dataset) if evaluate_on else dataset
     for served in task.tasks:  # nothing to rank: better known now than after training
-        choose_rows(judged, judged_timeline, served, "test", task.view.min_history)
+        choose_rows(judged, served, "test", task.view.min_history)
     mesh = read_mesh(settings.mesh)
     for stage in task.stages:
         check_batch(stage, mesh, settings.accumulate)
     check_batch_size(mesh, max(settings.eval.batch_size, 2), "config.eval.batch_size")
-    task = pad_task(task, mesh, take_batch(task, dataset, timeline))
+    task = pad_task(task, mesh, take_batch(task, dataset))
     check_task(
         task,
-        take_batch(task, dataset, timeline),
-        lambda stage: take_stage_batch(stage, task, dataset, timeline),
+        take_batch(task, dataset),
+        lambda stage: take_stage_batch(stage, task, dataset),
         evidence=settings.eval.evidence,
     )
-    task = attach_retriever(settings, task, dataset, timeline, mesh)
+    task = attach_retriever(settings, task, dataset, mesh)
     fingerprint = {
         "method": settings.method,
         "data": select_parts(data["parts"], lists=lists),
@@ -137,18 +133,18 @@ def _run(
     if not task.stages:
         if not evaluates:
             trained_on = _claim(held, workdir, settings, data, lists)
-        batch = copy_batch(mesh, take_batch(task, dataset, timeline))
+        batch = copy_batch(mesh, take_batch(task, dataset))
         params, constants = init_params(task, place_key(settings.seed, "init", mesh), batch, mesh)
     elif not evaluates:
         tell(describe(task, dataset, workdir, mesh))
-        open_source, lines = open_sources(settings, task, dataset, timeline, mesh)
+        open_source, lines = open_sources(settings, task, dataset, mesh)
         tell("\n".join(lines))
 
-        open_validator = open_validators(settings, task, dataset, timeline, mesh)
+        open_validator = open_validators(settings, task, dataset, mesh)
         pace = take_fields(TrainSettings, settings, settings.train, tensorboard=tensorboard)
         if task.start and not is_finished(Path(task.start)):
             raise InputError(f"{task.start}: not a finished run; let it finish, or start elsewhere")
-        check_start(task, take_batch(task, dataset, timeline), fingerprint)
+        check_start(task, take_batch(task, dataset), fingerprint)
         if task.check_pretrained is not None and not (workdir / "checkpoints").exists():
             task.check_pretrained()
         # Bad input has left nothing behind so far.
@@ -181,7 +177,7 @@ def _run(
             f"judging the checkpoint of step {last.best_step}"
         )
     else:
-        shapes = take_batch(task, dataset, timeline)
+        shapes = take_batch(task, dataset)
         params, constants, progress = load_trained(
             task,
             shapes,
@@ -206,7 +202,7 @@ def _run(
     if line := tell_data(origin):
         tell(line)
     results = evaluate_method(
-        settings, task, judged, judged_timeline, params, constants, workdir, trained_rate, started,
+        settings, task, judged, params, constants, workdir, trained_rate, started,
         mesh, origin, dataset,
     )  # fmt: skip
     tell(f"results: {workdir / 'results.json'}")
@@ -214,14 +210,14 @@ def _run(
 
 
 def open_sources(
-    settings: Any, task: Task, dataset: Dataset, timeline: Timeline, mesh: Mesh
+    settings: Any, task: Task, dataset: Dataset, mesh: Mesh
 ) -> tuple[Callable[[Stage], Source], list[str]]:
     """Where the stages' batches come from: open_source(stage), and a line for each stage.
 
     Raises InputError for a `config.resident` that cannot be.
     """
     chosen = {
-        stage.name: choose_columns(settings.resident, timeline, stage.view, mesh)
+        stage.name: choose_columns(settings.resident, dataset.timeline, stage.view, mesh)
         for stage in task.stages
     }
     lines = [
@@ -232,9 +228,9 @@ def open_sources(
     def open_source(stage: Stage) -> Source:
         sizes = (stage.batch_size, settings.seed, stage.epochs, *find_part(mesh))
         if stage.view.packed:
-            return sequence_source(dataset, timeline, stage.view, *sizes)
+            return sequence_source(dataset, stage.view, *sizes)
         columns, _ = chosen[stage.name]
-        return training_source(dataset, timeline, stage.view, *sizes, resident=columns)
+        return training_source(dataset, stage.view, *sizes, resident=columns)
 
     return open_source, lines
 

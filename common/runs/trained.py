@@ -18,7 +18,6 @@ from common.data.fingerprint import (
     sum_up,
 )
 from common.data.folder import load_dataset
-from common.data.timeline import Timeline, build_timeline
 from common.errors import InputError
 from common.runs.folder import RunFolder, open_folder, read_run
 from common.runs.methods import find_stored
@@ -39,15 +38,13 @@ class Trained(NamedTuple):
     constants: Constants
 
 
-def load_model(
-    task: Task, workdir: Path, seed: int, dataset: Dataset, timeline: Timeline, mesh: Mesh
-) -> Trained:
+def load_model(task: Task, workdir: Path, seed: int, dataset: Dataset, mesh: Mesh) -> Trained:
     """The best parameters of a run. As `load_best`, without the step."""
-    return load_best(task, workdir, seed, dataset, timeline, mesh)[0]
+    return load_best(task, workdir, seed, dataset, mesh)[0]
 
 
 def load_best(
-    task: Task, workdir: Path, seed: int, dataset: Dataset, timeline: Timeline, mesh: Mesh
+    task: Task, workdir: Path, seed: int, dataset: Dataset, mesh: Mesh
 ) -> tuple[Trained, int | None]:
     """The best parameters of a run, and the step that made them (None = nothing was trained).
 
@@ -55,7 +52,7 @@ def load_best(
     seed: the run's
     Raises InputError where there is no checkpoint that fits.
     """
-    batch = take_batch(task, dataset, timeline)
+    batch = take_batch(task, dataset)
     if not task.stages:  # what `init` makes is the model
         params, constants = init_params(
             task, place_key(seed, "init", mesh), copy_batch(mesh, batch), mesh
@@ -92,7 +89,7 @@ def parse_runs(text: str) -> list[tuple[str, Path]]:
     return runs
 
 
-def open_runs(text: str, data: str = "") -> tuple[list[RunFolder], Dataset, Timeline]:
+def open_runs(text: str, data: str = "") -> tuple[list[RunFolder], Dataset]:
     """The runs of a study, with the dataset they share.
 
     text: of `--runs`, see `parse_runs`; data: folder of the dataset, "" = the first run's
@@ -122,5 +119,4 @@ def open_runs(text: str, data: str = "") -> tuple[list[RunFolder], Dataset, Time
     )
     if line := find_other_lists(first.data["parts"], describe_data(dataset)["parts"]):
         print(line, file=sys.stderr)
-    timeline = build_timeline(dataset.rec, dataset.search, dataset.n_users, dataset.history_order)
-    return runs, dataset, timeline
+    return runs, dataset
