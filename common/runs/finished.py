@@ -28,6 +28,7 @@ from common.runs.retriever import attach_retriever
 from common.runs.tasks import build_task
 from common.runs.trained import Trained, load_best
 from common.training.mesh import make_mesh
+from common.training.state import Progress
 
 
 @dataclass(frozen=True)
@@ -84,7 +85,7 @@ class FinishedRun:
         return make_mesh(jax.devices()[:1])
 
     @cached_property
-    def _best(self) -> tuple[Trained, int | None]:
+    def _best(self) -> tuple[Trained, Progress | None]:
         data, settings = self.dataset, self.settings
         task = build_task(settings, data)
         task = attach_retriever(settings, task, data, self.mesh)
@@ -98,7 +99,8 @@ class FinishedRun:
     @property
     def step(self) -> int | None:
         """The step of the best parameters; None where nothing was trained."""
-        return self._best[1]
+        progress = self._best[1]
+        return None if progress is None else progress.global_step
 
     @cached_property
     def results(self) -> Mapping[str, Mapping[str, Mapping[str, Interval]]]:

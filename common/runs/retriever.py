@@ -52,12 +52,12 @@ def attach_retriever(config: Any, task: Task, dataset: Dataset, mesh: Mesh) -> T
             f"{where}: the method {found.name} does not rank the catalogue of "
             f"{' or '.join(task.tasks)}; give a run of one that does, such as lcr or sasrec"
         )
-    trained, step = load_best(found, workdir, run.config.seed, dataset, mesh)
+    trained, progress = load_best(found, workdir, run.config.seed, dataset, mesh)
     retriever = Retriever(
         name=found.name,
         score_catalogue=found.score_catalogue,
         count=config.eval.retrieve,
         other=Other(found.view, trained.params, trained.constants),
-        origin={"run": place} | ({} if step is None else {"step": step}),
+        origin={"run": place} | ({} if progress is None else {"step": progress.global_step}),
     )
     return task._replace(retrievers={**task.retrievers, **dict.fromkeys(served, retriever)})

@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 from jax.sharding import Mesh
 
+from common.data.batches import Batch
 from common.data.dataset import Dataset
 from common.data.fingerprint import (
     check_parts,
@@ -26,6 +27,7 @@ from common.runs.workdirs import match_workdirs
 from common.settings.roles import select_settings
 from common.training.mesh import copy_batch
 from common.training.restore import load_trained
+from common.training.state import Progress
 from common.training.step import init_params, place_key
 from common.training.task import Constants, Params, Task
 
@@ -39,21 +41,28 @@ class Trained(NamedTuple):
 
 
 def load_model(task: Task, workdir: Path, seed: int, dataset: Dataset, mesh: Mesh) -> Trained:
-    """The best parameters of a run. As `load_best`, without the step."""
+    """The best parameters of a run. As `load_best`, without its progress."""
     return load_best(task, workdir, seed, dataset, mesh)[0]
 
 
 def load_best(
-    task: Task, workdir: Path, seed: int, dataset: Dataset, mesh: Mesh
-) -> tuple[Trained, int | None]:
-    """The best parameters of a run, and the step that made them (None = nothing was trained).
+    task: Task,
+    workdir: Path,
+    seed: int,
+    dataset: Dataset,
+    mesh: Mesh,
+    batch: Batch | None = None,
+) -> tuple[Trained, Progress | None]:
+    """The best parameters of a run, and the progress that they were saved at.
 
     task: as it was trained, or with other history lengths
     seed: the run's
+    batch: of the task's view, for shapes; None = one is taken
+    Of a method without stages what `init` makes is the model, and its progress is None.
     Raises InputError where there is no checkpoint that fits.
     """
-    batch = take_batch(task, dataset)
-    if not task.stages:  # what `init` makes is the model
+    batch = take_batch(task, dataset) if batch is None else batch
+    if not task.stages:
         params, constants = init_params(
             task, place_key(seed, "init", mesh), copy_batch(mesh, batch), mesh
         )
@@ -65,7 +74,7 @@ def load_best(
         task, batch, workdir, seed, mesh,
         data=parts, config=select_settings(tree, values, evaluates=True),
     )  # fmt: skip
-    return Trained(task, params, constants), progress.global_step
+    return Trained(task, params, constants), progress
 
 
 def parse_runs(text: str) -> list[tuple[str, Path]]:
