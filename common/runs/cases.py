@@ -9,8 +9,10 @@ import numpy as np
 
 from common.data.dataset import Dataset
 from common.data.events import RecEvents
-from common.data.names import User
+from common.data.names import Names, User
 from common.errors import InputError
+from common.ranking.top import TopItems
+from common.report.tables import format_time
 
 Explanation = dict[str, Any]
 
@@ -103,3 +105,27 @@ def describe_case(case: Case, method: str) -> Explanation:
         "split": case.dataset.split,
         "method": method,
     }
+
+
+def tell_target(case: Case, names: Names, top: TopItems) -> Explanation | None:
+    """Where the true target stands in the full ranking; None for "next"."""
+    target = int(case.dataset.events(case.task).target[case.row])
+    if target == 0:
+        return None
+    low = 1 + int(top.target.final.greater[0])
+    return names.item(target) | {
+        "time": format_time(case.now, case.resolution),
+        "score": float(top.target.score[0]),
+        "rank": low,
+        "rank_if_ties_lost": low + int(top.target.final.equal[0]),
+        "ranked_items": int(top.ranked_items),
+    }
+
+
+def list_items(names: Names, top: TopItems) -> list[Explanation]:
+    """The items that would be recommended, best first."""
+    return [
+        {"rank": place, **names.item(int(item)), "score": float(score)}
+        for place, (item, score) in enumerate(zip(top.items[0], top.scores[0], strict=True), 1)
+        if item
+    ]

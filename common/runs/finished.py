@@ -20,7 +20,7 @@ from common.data.names import Names, User, resolve_users
 from common.errors import InputError
 from common.ranking.results import read_results
 from common.ranking.seen import choose_filter
-from common.ranking.top import rank_top
+from common.ranking.top import Ranker, make_ranker
 from common.runs.cases import Case, append_targets, choose_case, find_case
 from common.runs.folder import RunFolder, open_folder
 from common.runs.methods import find_method
@@ -29,6 +29,7 @@ from common.runs.tasks import build_task
 from common.runs.trained import Trained, load_best
 from common.training.mesh import make_mesh
 from common.training.state import Progress
+from common.training.task import ranks_catalogue
 
 
 @dataclass(frozen=True)
@@ -133,9 +134,10 @@ class FinishedRun:
         """
         chosen = resolve_users(self.dataset, ",".join(users))
         dataset, rows = self._find_rows(chosen, task, at)
-        found = rank_top(
-            *self.model, dataset, task, rows, self.mesh, count=count, filter_seen=self._left_out
-        )
+        model = self.model.task
+        if not ranks_catalogue(model, task):
+            raise InputError(f"method {model.name}: does not rank the catalogue for {task}")
+        found = self._ranker(dataset, task, rows, count)
         listed: list[dict[str, Any]] = []
         for user, items, scores in zip(chosen, found.items, found.scores, strict=True):
             for place, (item, score) in enumerate(zip(items, scores, strict=True), 1):
@@ -172,6 +174,10 @@ class FinishedRun:
                 content = {"user": user.raw_id, "user_number": user.number, **explain(case)}
                 explained.append(_wrap(user, case, content, tell(content), draw))
         return explained
+
+    @cached_property
+    def _ranker(self) -> Ranker:
+        return make_ranker(*self.model, self.mesh, filter_seen=self._left_out)
 
     @cached_property
     def _left_out(self) -> str:
