@@ -13,6 +13,7 @@ import jax.numpy as jnp
 
 from common.data.view import HOST_FIELDS
 from common.errors import InputError
+from common.training.optimizers import name_leaves
 from common.training.step import OWN_METRICS
 from common.training.task import RESERVED, Constants, Params, Stage, Task
 
@@ -38,6 +39,11 @@ def check_task(
     given = _shapes(batch)
     rows = given["target"].shape[0]
     params, constants = jax.eval_shape(task.init, jax.random.key(0), given)
+    tables = [name for name, leaf in name_leaves(params) if leaf.shape]
+    for table in sorted({*task.split_tables} - {*tables}):
+        raise InputError(
+            f"{where}, split_tables: no table {table!r}; use some of {', '.join(tables)}"
+        )
     taken = sorted(RESERVED & constants.keys()) if isinstance(constants, dict) else []
     if taken:
         raise InputError(f"{where}: has a constant {taken[0]!r}, which is the trainer's; rename it")

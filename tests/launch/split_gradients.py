@@ -21,7 +21,7 @@ from common.runs.config_file import load_config_file
 from common.runs.tasks import build_task, take_batch
 from common.training.mesh import MODEL, full_sharding, put_batch, read_mesh, row_sharding
 from common.training.optimizers import map_named, name_leaves
-from common.training.sharding import find_shardings, find_spec, pad_task
+from common.training.sharding import pad_task, place_params
 from common.training.step import init_params, place_key, prepare_constants
 from common.training.task import Task
 
@@ -58,7 +58,7 @@ def differentiate(
         return np.pad(array, [(0, missing)] + [(0, 0)] * (array.ndim - 1)) if missing else array
 
     params = map_named(add_rows, params)
-    places = find_shardings(params, mesh)
+    places = place_params(params, mesh, task.split_tables)
     params = jax.device_put(params, places)
     copies = jax.jit(lambda same: same, out_shardings=full).lower(params).compile()
     assert parts == 1 or list_gathered(copies.as_text(), params)  # it can find what it looks for
@@ -96,8 +96,8 @@ def list_gathered(program: str, params: Any) -> list[str]:
     """Shapes, as text, that a compiled program gathers on every device and that are a table's."""
     tables = {
         ",".join(map(str, leaf.shape))
-        for name, leaf in name_leaves(params)
-        if MODEL in find_spec(name, leaf.ndim)
+        for leaf in jax.tree.leaves(params)
+        if MODEL in leaf.sharding.spec
     }
     gathered = re.findall(r"= [^=]*? all-gather\(", program)
     shapes = {shape for line in gathered for shape in re.findall(r"\[([\d,]+)\]", line)}

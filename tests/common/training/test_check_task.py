@@ -52,6 +52,7 @@ NUMBER = jnp.float32(0.0)
             "explain, mean_evidence: gives float32 [4, 5]; give float32 [4, 6]",
         ),
         ({"init": lambda *_: ({}, {"events": NUMBER})}, "has a constant 'events'"),
+        ({"split_tables": ("cf/item",)}, "split_tables: no table 'cf/item'; use some of "),
         ({"stage": {"loss": lambda *_: NUMBER}}, "loss: gives a float32 number; give (loss, {"),
         ({"stage": {"loss": lambda *_: (jnp.zeros(4), {})}}, "loss: gives float32 [4]; give a fl"),
         (
