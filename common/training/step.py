@@ -15,7 +15,7 @@ import jax.numpy as jnp
 from jax.sharding import Mesh
 
 from common.training.mesh import full_sharding, row_sharding
-from common.training.optimizers import Updater, mark_trained
+from common.training.optimizers import Updater, hide_trained
 from common.training.sharding import find_shardings, place_params, place_shapes
 from common.training.state import TrainState, derive_key, step_key
 from common.training.task import Batch, Constants, Metrics, Params, Stage, Task
@@ -44,9 +44,7 @@ def prepare_constants(stage: Stage, params: Params, constants: Constants, mesh: 
     """
     if stage.prepare is None:
         return constants
-    trained = mark_trained(stage, params)
-    kept = jax.tree.map(lambda leaf, flag: None if flag else leaf, params, trained)
-
+    kept = hide_trained(stage, params)
     return jax.jit(stage.prepare, out_shardings=full_sharding(mesh))(kept, constants)
 
 
