@@ -32,12 +32,13 @@ class Traced:
     """A model before one batch of a task, inside of a jit."""
 
     task: Task
-    served: str  # "rec" or "search": whose retriever
+    served: str  # "rec" or "search": whose retriever; "" where the method scores the catalogue
     params: Params
     constants: Constants
     blind: Blind
-    other: Model | None  # of a retriever that is another model. An argument of the jit, as params
-    # and constants are: a constant would be compiled in.
+    # Of a retriever that is another model. An argument of the jit, as params and constants are: a
+    # constant would be compiled in.
+    other: Model | None
     items: np.ndarray  # int32 [K, I] as from `split_catalogue`
 
     def score(self, shown: Batch) -> jax.Array:
