@@ -60,6 +60,7 @@ def build(settings: Sasrec, dataset: Dataset) -> Task:
         stages=(stage,),
         score=partial(score_candidates, module),
         score_catalogue=partial(score_catalogue, module),
+        split_tables=("item/embedding",),
     )
 
 

@@ -1,40 +1,22 @@
 """What GenSR did for single users: how much each candidate took from which item of the history.
 
-Shapes: [B] batch  [C] candidates  [N] joint history  [R] retrieved items
+Shapes: [B] batch  [C] candidates  [N] joint history
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import partial
-from typing import Any
+from dataclasses import replace
 
 import jax
 import numpy as np
 from jax.sharding import Mesh
 
+from common.data.batches import evaluation_source
 from common.data.names import Names
-from common.ranking.blind import (
-    PLACES,
-    POSITIVE,
-    STAND_IN,
-    blank_target,
-    hide_target,
-    score_shuffled,
-    take_hidden,
-)
-from common.ranking.catalogue import split_catalogue
-from common.ranking.plans import make_plan
-from common.ranking.rerank import (
-    Reranked,
-    Shortlist,
-    bind_finder,
-    make_shortlist,
-    rerank_catalogue,
-)
-from common.ranking.rows import RankedRows
+from common.ranking.top import make_ranker
 from common.report.tables import format_age, format_time
-from common.runs.cases import Case, Explanation, describe_case
+from common.runs.cases import Case, Explanation, describe_case, list_items, tell_target
 from common.runs.trained import Trained
 from common.training.mesh import put_batch
 
@@ -48,55 +30,25 @@ def explain_filter(
     task, params, constants = trained
     assert task.explain is not None
     weigh = jax.jit(task.explain)
-
-    @partial(jax.jit, static_argnums=(0, 1))
-    def rank(
-        served: str, n_items: int, params: Any, constants: Any, batch: Any, other: Any
-    ) -> tuple[Shortlist, Reranked]:
-        batch = dict(batch)
-        hidden, retriever = take_hidden(batch), task.retrievers[served]
-        score = partial(task.score, params, constants)
-        with jax.default_matmul_precision("highest"):
-            shortlist = make_shortlist(
-                bind_finder(retriever, params, constants, batch, other),
-                lambda items: score_shuffled(score, batch, items, hidden[PLACES]),
-                retriever.count,
-                hidden[POSITIVE],
-                hidden["seen"],
-                hidden[STAND_IN],
-                split_catalogue(n_items, 2),
-            )
-        return shortlist, rerank_catalogue(shortlist, hidden[POSITIVE])
+    rank = make_ranker(*trained, mesh, filter_seen=filter_seen)
 
     def run(case: Case) -> Explanation:
         dataset, retriever = case.dataset, task.retrievers[case.task]
-        rows, events = np.array([case.row]), dataset.events(case.task)
-        ranked = RankedRows(rows, events.user[rows], events.target[rows], {})
+        rows = np.array([case.row])
+        top = rank(dataset, case.task, rows, retriever.count)
+        target, recommended = tell_target(case, names, top), list_items(names, top)
+        for item, place in zip(recommended, top.places[0], strict=False):
+            item["found_rank"] = int(place)
+        if target is not None:
+            assert top.target.retriever is not None
+            target["found"] = target["item"] in top.items[0]
+            target["found_rank"] = 1 + int(top.target.retriever.greater[0])
         # Two rows, the second a pad: a product with one row rounds differently on CPU.
-        plan = make_plan(
-            task, dataset, case.timeline, case.task, ranked, True,
-            batch_size=2, filter_seen=filter_seen,
-        )  # fmt: skip
-        host, beside, other = plan.batches[0], plan.others[0], None
-        if beside is not None and retriever.other is not None:
-            beside = blank_target(beside, dataset.n_items)
-            other = (retriever.other.params, retriever.other.constants, put_batch(mesh, beside))
-        blind = hide_target(host, plan.orders[0], dataset.n_items)
-        found = jax.device_get(
-            rank(case.task, dataset.n_items, params, constants, put_batch(mesh, blind), other)
-        )
-        short, again = jax.tree.map(lambda array: array[0], found)
-        if again.final.broken:
-            raise FloatingPointError(
-                f"{case.task}.parquet, row {case.row + 1}: a score is not finite; look for a "
-                "diverged loss"
-            )
-        target = _rank_target(case, names, short, again, int(plan.mean_size))
-        recommended = _list_top(names, short)
+        view = replace(task.view, task=case.task)
+        host = evaluation_source(dataset, view, rows, 2)[0]
         best = [item for item in recommended if item["item"] != host["target"][0]][:SHOWN]
         chosen = np.zeros((2, SHOWN), np.int32)
         chosen[:, : len(best)] = [item["item"] for item in best]
-        del host["seen"], host[PLACES]
         shown = put_batch(mesh, {**host, "negatives": chosen})
         weights = jax.device_get(weigh(params, constants, shown))
         columns = ([] if target is None else [0]) + [1 + place for place in range(len(best))]
@@ -115,40 +67,6 @@ def explain_filter(
         }
 
     return run
-
-
-def _rank_target(
-    case: Case, names: Names, short: Shortlist, again: Reranked, ranked: int
-) -> Explanation | None:
-    """Where the true target stands in the full ranking; None for "next"."""
-    target = int(case.dataset.events(case.task).target[case.row])
-    if target == 0:
-        return None
-    low, first = 1 + int(again.final.greater), 1 + int(again.retriever.greater)
-    return names.item(target) | {
-        "time": format_time(case.now, case.resolution),
-        "score": float(short.own),
-        "rank": low,
-        "rank_if_ties_lost": low + int(again.final.equal),
-        "ranked_items": ranked,
-        "found": bool((short.items == target).any()),
-        "found_rank": first,  # by the retriever alone
-    }
-
-
-def _list_top(names: Names, short: Shortlist) -> list[Explanation]:
-    """The items that were found in the order of the model's scores, best first."""
-    real = np.flatnonzero(short.items)
-    order = real[np.argsort(-short.scores[real], kind="stable")]
-    return [
-        {
-            "rank": place,
-            **names.item(int(short.items[i])),
-            "score": float(short.scores[i]),
-            "found_rank": int(i) + 1,
-        }
-        for place, i in enumerate(order, 1)
-    ]
 
 
 def _tell_history(

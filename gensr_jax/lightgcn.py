@@ -19,6 +19,7 @@ from common.nn.losses import masked_average
 from gensr_jax.graph import smooth
 
 INIT_STD = 0.1
+TABLES = ("cf/item", "cf/user")  # their full names
 
 Arrays = Mapping[str, jax.Array]
 

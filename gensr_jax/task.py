@@ -17,7 +17,7 @@ from common.settings.reading import take_fields
 from common.training.cost import Cost
 from common.training.task import Optimizer, Retriever, Stage, Stopping, Task
 from gensr_jax.cost import BACKWARD, count_forward
-from gensr_jax.lightgcn import export_table, export_vectors, retrieve
+from gensr_jax.lightgcn import TABLES, export_table, export_vectors, retrieve
 from gensr_jax.model import GenSR
 from gensr_jax.probe import probe_gradients
 from gensr_jax.scoring import explain_filter, score_candidates
@@ -109,6 +109,7 @@ def make_task(
         score=partial(_score, module, texts.rec_length),
         explain=partial(_explain, module),
         retrievers=retrievers,
+        split_tables=(WORDS, *(TABLES if collaborative.init is not None else ())),
     )
 
 

@@ -21,7 +21,6 @@ import jax
 from common.data.fingerprint import describe_data
 from common.data.folder import load_dataset
 from common.data.names import Names, User, resolve_users
-from common.data.timeline import build_timeline
 from common.errors import InputError
 from common.files import make_folder, write_beside
 from common.ranking.seen import choose_filter
@@ -63,21 +62,20 @@ def explain_run(
         )
     kind = method.explain()
     check_workdir(workdir, config, describe_data(dataset), evaluates=True)
-    timeline = build_timeline(dataset.rec, dataset.search, dataset.n_users, dataset.history_order)
     mesh = make_mesh(jax.devices()[:1])
-    task = attach_retriever(config, task, dataset, timeline, mesh)
+    task = attach_retriever(config, task, dataset, mesh)
     if not ranks_catalogue(task, "rec"):
         raise InputError(
             "--mode=explain: nothing finds items of the catalogue for this run; give "
             "--config.retriever=WORKDIR, or raise config.eval.retrieve above 0"
         )
     least = task.view.min_history
-    cases = [(user, choose_case(dataset, timeline, user, least)) for user in chosen]
+    cases = [(user, choose_case(dataset, user, least)) for user in chosen]
     if ranks_catalogue(task, "search"):
-        searches = ((user, find_case(dataset, timeline, user, least, "search")) for user in chosen)
+        searches = ((user, find_case(dataset, user, least, "search")) for user in chosen)
         cases += [(user, case) for user, case in searches if case is not None]
-    trained = load_model(task, workdir, config.seed, dataset, timeline, mesh)
-    left_out = choose_filter(dataset, timeline, config.eval.filter_seen).name
+    trained = load_model(task, workdir, config.seed, dataset, mesh)
+    left_out = choose_filter(dataset, config.eval.filter_seen).name
     explain = kind.open(trained, mesh, Names(dataset), left_out, count)
     folder = workdir / "explain"
     pictures: list[tuple[Path, Explanation]] = []

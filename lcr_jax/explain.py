@@ -1,6 +1,6 @@
 """What LCR did for single users: the evidence that it took from each search.
 
-Shapes: [B] batch  [K] reasoning steps  [H] heads  [N] searches  [n] catalogue items
+Shapes: [B] batch  [K] reasoning steps  [H] heads  [N] searches
 """
 
 from __future__ import annotations
@@ -15,10 +15,9 @@ from jax.sharding import Mesh
 from common.data.batches import evaluation_source
 from common.data.dataset import Dataset
 from common.data.names import Names
-from common.ranking.catalogue import split_catalogue
-from common.ranking.seen import find_seen
+from common.ranking.top import make_ranker
 from common.report.tables import format_age, format_time
-from common.runs.cases import Case, Explanation, describe_case
+from common.runs.cases import Case, Explanation, describe_case, list_items, tell_target
 from common.runs.trained import Trained
 from common.training.mesh import put_batch
 
@@ -29,58 +28,27 @@ def explain_evidence(
     """A function from a case to what is written about it; count: items recommended."""
     task, params, constants = trained
     assert task.explain is not None
-    assert task.score_catalogue is not None
-    explain, score = jax.jit(task.explain), jax.jit(task.score_catalogue)
+    explain = jax.jit(task.explain)
+    rank = make_ranker(*trained, mesh, filter_seen=filter_seen)
 
     def run(case: Case) -> Explanation:
-        dataset, timeline = case.dataset, case.timeline
-        rows = np.array([case.row])
+        dataset, rows = case.dataset, np.array([case.row])
         # Two rows, the second a pad: a product with one row rounds differently on CPU.
-        batch = evaluation_source(dataset, timeline, task.view, rows, 2)[0]
-        device_batch = put_batch(mesh, batch)
-        found = {k: np.asarray(v)[0] for k, v in explain(params, constants, device_batch).items()}
-        with jax.default_matmul_precision("highest"):
-            chunks = [
-                np.asarray(score(params, constants, device_batch, chunk), np.float32)[0]
-                for chunk in split_catalogue(dataset.n_items, 2)
-            ]
-        scores = np.concatenate(chunks)[: dataset.n_items]
-        if not np.isfinite(scores).all():
-            raise FloatingPointError(
-                f"rec.parquet, row {case.row + 1}: a score is not finite; look for a diverged loss"
-            )
-        seen = find_seen(dataset, timeline, "rec", rows, filter_seen).items
+        batch = evaluation_source(dataset, task.view, rows, 2)[0]
+        found = explain(params, constants, put_batch(mesh, batch))
+        found = {name: np.asarray(array)[0] for name, array in found.items()}
+        top = rank(dataset, case.task, rows, count)
         row = {name: array[0] for name, array in batch.items()}
         now, resolution = case.now, case.resolution
         return {
             **describe_case(case, task.name),
-            "target": _rank_target(case, names, scores, seen, format_time(now, resolution)),
+            "target": tell_target(case, names, top),
             "history": _tell_history(row, names, now, resolution),
             **_tell_evidence(row, dataset, names, found, now, resolution),
-            "recommendations": _list_top(names, scores, seen, count),
+            "recommendations": list_items(names, top),
         }
 
     return run
-
-
-def _rank_target(
-    case: Case, names: Names, scores: np.ndarray, seen: np.ndarray, time: str
-) -> Explanation | None:
-    """Where the true target stands among the items that are not left out; None for "next"."""
-    target = int(case.dataset.rec.item[case.row])
-    if target == 0:
-        return None
-    own = scores[target - 1]
-    others = np.ones(len(scores), bool)
-    others[seen - 1] = others[target - 1] = False
-    low = 1 + int((scores[others] > own).sum())
-    return names.item(target) | {
-        "time": time,
-        "score": float(own),
-        "rank": low,
-        "rank_if_ties_lost": low + int((scores[others] == own).sum()),
-        "ranked_items": int(others.sum()) + 1,
-    }
 
 
 def _tell_history(
@@ -131,15 +99,3 @@ def _tell_evidence(
         "gates": [float(g) for g in found["gates"]],
         "state_norms": [float(n) for n in found["state_norms"]],
     }
-
-
-def _list_top(names: Names, scores: np.ndarray, seen: np.ndarray, count: int) -> list[Explanation]:
-    """The items that would be recommended, best first."""
-    ranked = scores.copy()
-    ranked[seen - 1] = -np.inf
-    best = np.argsort(-ranked, kind="stable")[:count]
-    return [
-        {"rank": place, **names.item(int(i) + 1), "score": float(scores[i])}
-        for place, i in enumerate(best, 1)
-        if np.isfinite(ranked[i])
-    ]

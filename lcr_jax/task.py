@@ -64,6 +64,7 @@ def make_task(
         score_catalogue=partial(_score_catalogue, module),
         explain=partial(_explain, module),
         start=second.start if second else "",
+        split_tables=("embedding/item_id/embedding", "embedding/word/embedding"),
     )
 
 

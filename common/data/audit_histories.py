@@ -28,7 +28,7 @@ import numpy as np
 
 from common.data.audit_faults import EXAMPLES, Fault, Figure, Log, make_fault, percent
 from common.data.events import PARTS, TASKS
-from common.data.timeline import Timeline, build_timeline, expand_ranges
+from common.data.timeline import Timeline, expand_ranges
 from common.errors import InputError
 from common.npy_files import read_npz
 
@@ -73,14 +73,13 @@ def check_histories(
     Raises InputError for a stored history file that does not fit the split.
     """
     data = log.dataset
-    timeline = build_timeline(data.rec, data.search, data.n_users, data.history_order)
     faults: list[Fault] = []
     figures: list[Figure] = []
     many = False
     for task in TASKS:
         for part in PARTS:
             where, targets = f"{task}_{part}", rows[task, part]
-            lengths = timeline.history_size(task, targets)
+            lengths = data.timeline.history_size(task, targets)
             stored = data.path / "history" / data.split / f"{where}.npz"
             if part != "train" and stored.is_file():
                 offsets, events = _read_stored(stored, log, len(data.rows[task, part]))
@@ -97,7 +96,7 @@ def check_histories(
                 lengths = np.diff(offsets)
                 chunks = _cut_stored(log, offsets, events)
             else:
-                chunks = _cut_timeline(log, timeline, task, targets, lengths)
+                chunks = _cut_timeline(log, data.timeline, task, targets, lengths)
             tally = _Tally(log, task, targets)
             for chunk in chunks:
                 tally.add(chunk)

@@ -20,7 +20,6 @@ from common.data.histories import ENDS, Columns, gather_history, take_columns, t
 from common.data.mixed import MixedSource
 from common.data.negatives import TrainingNegatives
 from common.data.order import BatchOrder
-from common.data.timeline import Timeline
 from common.data.view import View
 from common.errors import InputError
 
@@ -38,7 +37,6 @@ class BatchSource:
     def __init__(
         self,
         dataset: Dataset,
-        timeline: Timeline,
         view: View,
         rows: np.ndarray,
         batch_size: int,
@@ -64,8 +62,8 @@ class BatchSource:
         self.steps_per_epoch = self._order.steps_per_epoch
         self._sampler, self._lists = sampler, lists
         self._view, self._rows = view, rows
+        self._timeline = timeline = dataset.timeline
         index = timeline.find(view.task, rows)
-        self._timeline = timeline
         self._columns = take_columns(timeline, view) if resident is None else resident
         self._ends = dict(zip(ENDS, timeline.ends_at(view.task, index), strict=True))
         self._target_ts = (timeline.search_ts if view.task == "search" else timeline.rec_ts)[index]
@@ -79,7 +77,7 @@ class BatchSource:
         mode = "evaluation" if shuffle_seed is None else f"training seed {shuffle_seed}"
         self._name = (
             f"BatchSource({mode}, {dataset.name} {dataset.sha256[:12]}, {dataset.split}, "
-            f"{timeline.history_order}, rows {self.n_rows}, batch {batch_size}, "
+            f"{dataset.history_order}, rows {self.n_rows}, batch {batch_size}, "
             f"epochs {epochs}, {view})"
         )
 
@@ -138,13 +136,13 @@ class BatchSource:
         }
 
 
-def choose_training_rows(dataset: Dataset, timeline: Timeline, view: View) -> np.ndarray:
+def choose_training_rows(dataset: Dataset, view: View) -> np.ndarray:
     """The train rows with at least `view.min_history` earlier events, ascending: int64 [r].
 
     Raises InputError when there is none.
     """
     rows = dataset.rows[view.task, "train"]
-    rows = rows[timeline.history_size(view.task, rows) >= view.min_history]
+    rows = rows[dataset.timeline.history_size(view.task, rows) >= view.min_history]
     if not len(rows):
         raise InputError(
             f"split {dataset.split}, {view.task}_train: no row with a history of at least "
@@ -155,7 +153,6 @@ def choose_training_rows(dataset: Dataset, timeline: Timeline, view: View) -> np
 
 def training_source(
     dataset: Dataset,
-    timeline: Timeline,
     view: View,
     batch_size: int,
     seed: int,
@@ -184,9 +181,8 @@ def training_source(
         own = replace(view, task=task)
         return BatchSource(
             dataset,
-            timeline,
             own,
-            choose_training_rows(dataset, timeline, own),
+            choose_training_rows(dataset, own),
             batch_size,
             epochs=epochs,
             process=process,
@@ -212,7 +208,6 @@ def training_source(
 
 def evaluation_source(
     dataset: Dataset,
-    timeline: Timeline,
     view: View,
     rows: np.ndarray,
     batch_size: int,
@@ -237,7 +232,7 @@ def evaluation_source(
             f"candidate lists of {view.task}: {len(negatives)} lists for {len(rows)} rows; "
             "draw the lists for this split again"
         )
-    return BatchSource(dataset, timeline, view, rows, batch_size, lists=negatives)
+    return BatchSource(dataset, view, rows, batch_size, lists=negatives)
 
 
 def iterate(source: BatchSource | MixedSource, start: int = 0) -> Iterator[Batch]:

@@ -7,12 +7,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from common.data.events import RecEvents, SearchEvents
+from common.data.timeline import Timeline, build_timeline
 
 
 class CandidateList(NamedTuple):
@@ -50,6 +52,15 @@ class Dataset:
     def sha256(self) -> str:
         """The manifest's hash over all tables: `dataset.sha256` of result files."""
         return str(self.manifest["sha256"])
+
+    @cached_property
+    def timeline(self) -> Timeline:
+        """What happened before each event; built when it is first asked for, and then kept.
+
+        A copy with other events (`dataclasses.replace`) has its own.
+        Raises InputError for a table that is not sorted.
+        """
+        return build_timeline(self.rec, self.search, self.n_users, self.history_order)
 
     def events(self, task: str) -> RecEvents | SearchEvents:
         """The event table of a task, "rec" or "search"."""

@@ -15,7 +15,6 @@ from common.data.click_times import describe_click_times
 from common.data.cold import mark_warm_items
 from common.data.dataset import Dataset
 from common.data.events import PARTS, TASKS
-from common.data.timeline import build_timeline
 
 QUANTILES = (25, 50, 75, 95, 100)
 
@@ -47,7 +46,6 @@ def describe_dataset(manifest: Mapping[str, Any]) -> list[Figure]:
 
 def describe_split(dataset: Dataset) -> list[Figure]:
     """The rows of a split, how long their histories are, and what training has not seen."""
-    timeline = build_timeline(dataset.rec, dataset.search, dataset.n_users, dataset.history_order)
     warm = mark_warm_items(dataset)
     lines = [("split", dataset.split)]
     for task in TASKS:
@@ -59,7 +57,7 @@ def describe_split(dataset: Dataset) -> list[Figure]:
         test = rows["test"]
         if not len(test):
             continue
-        rec_end, search_end, rec_start, search_start = timeline.ends(task, test)
+        rec_end, search_end, rec_start, search_start = dataset.timeline.ends(task, test)
         before = (
             f"{_quantiles(lengths)} {name}"
             for lengths, name in (

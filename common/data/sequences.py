@@ -54,7 +54,6 @@ class SequenceSource:
     def __init__(
         self,
         dataset: Dataset,
-        timeline: Timeline,
         view: View,
         rows: np.ndarray,
         batch_size: int,
@@ -68,11 +67,11 @@ class SequenceSource:
         self._view, self._seed, self._epochs = view, seed, epochs
         self._batch_size, self._process, self._processes = batch_size, process, processes
         self._sampler = TrainingNegatives(dataset, view.task, view.negative_sampling, seed)
-        self._item = timeline.rec_item
+        self._item = dataset.timeline.rec_item
         self._rows, events = rows, dataset.events(view.task)
         self._user, self._target = events.user[rows], events.target[rows]
 
-        self._segments = cut_segments(timeline, view, rows)
+        self._segments = cut_segments(dataset.timeline, view, rows)
         sizes, targets = self._segments.size, self._segments.targets
         pack = _pack(sizes, targets, view.rec_length, seed)
         self._order = np.argsort(pack, kind="stable")  # segments by packed row
@@ -86,7 +85,7 @@ class SequenceSource:
         self._shuffle = (-1, self._by_targets)  # (epoch, its order): the one in use
         self._name = (
             f"SequenceSource(training seed {seed}, {dataset.name} {dataset.sha256[:12]}, "
-            f"{dataset.split}, {timeline.history_order}, targets {self.n_rows}, "
+            f"{dataset.split}, {dataset.history_order}, targets {self.n_rows}, "
             f"batch {batch_size}, epochs {epochs}, {view})"
         )
 
@@ -166,7 +165,6 @@ class SequenceSource:
 
 def sequence_source(
     dataset: Dataset,
-    timeline: Timeline,
     view: View,
     batch_size: int,
     seed: int,
@@ -186,10 +184,8 @@ def sequence_source(
             f"batch_size {batch_size}: does not divide by {processes} processes; "
             f"use a positive multiple of {processes}"
         )
-    rows = choose_training_rows(dataset, timeline, view)
-    return SequenceSource(
-        dataset, timeline, view, rows, batch_size, seed, epochs, process, processes
-    )
+    rows = choose_training_rows(dataset, view)
+    return SequenceSource(dataset, view, rows, batch_size, seed, epochs, process, processes)
 
 
 @dataclass(frozen=True)

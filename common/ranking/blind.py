@@ -11,7 +11,7 @@ Shapes: [B] batch  [C] candidates, a multiple of 8  [K] candidates of a shortlis
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -20,11 +20,25 @@ import numpy as np
 from common.data.hashing import FILLER, SHUFFLE, draw_uniform, draw_words
 from common.errors import InputError
 
-# Fields of a batch that only the evaluator reads: `take_hidden` takes them out.
+# Fields of a batch that only the evaluator reads: `take_apart` takes them out.
 POSITIVE = "positive"  # int32 [B], the true target
 PLACES = "places"  # int16 [B, K], an order for the candidates of a shortlist
 STAND_IN = "stand_in"  # int32 [B], a random item, which fills what a shortlist lacks
-HIDDEN = (POSITIVE, PLACES, STAND_IN)
+SEEN = "seen"  # int32 [B, F], items that the full ranking leaves out
+
+
+class Blind(NamedTuple):
+    """A batch as a method sees it, and what only the evaluator knows of its rows."""
+
+    shown: dict[str, jax.Array]  # its target is whichever candidate stands first
+    # The same without the lists: who scores the catalogue is not told them, the target is in them
+    bare: dict[str, jax.Array]
+    target: jax.Array  # int32 [B], the true ones
+    stand_in: (
+        jax.Array
+    )  # as the field of that name; likewise the next two, None where there is none
+    seen: jax.Array | None
+    places: jax.Array | None
 
 
 def draw_order(stream: int, row: np.ndarray, columns: int) -> np.ndarray:
@@ -96,9 +110,12 @@ def score_shuffled(
     return jnp.take_along_axis(scores, jnp.argsort(places, axis=1), axis=1)
 
 
-def take_hidden(batch: dict[str, jax.Array]) -> dict[str, jax.Array]:
-    """Takes the fields that only the evaluator reads out of a batch, and returns them."""
-    return {name: batch.pop(name) for name in (*HIDDEN, "seen") if name in batch}
+def take_apart(batch: Mapping[str, jax.Array]) -> Blind:
+    """Parts what a method sees of a batch from `hide_target` from what it does not."""
+    hidden = (POSITIVE, PLACES, STAND_IN, SEEN)
+    shown = {name: array for name, array in batch.items() if name not in hidden}
+    bare = {**shown, "target": batch[STAND_IN], "negatives": shown["negatives"][:, :0]}
+    return Blind(shown, bare, batch[POSITIVE], batch[STAND_IN], batch.get(SEEN), batch.get(PLACES))
 
 
 def check_scores(scores: Any, shape: tuple[int, int], where: str) -> jax.Array:

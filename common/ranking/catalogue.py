@@ -60,6 +60,19 @@ def count_catalogue(
 ) -> Counts:
     """Counts, for each row, the real items above and equal to its positive.
 
+    As `rank_positives`, without their scores.
+    """
+    return rank_positives(score, target, seen, items)[1]
+
+
+def rank_positives(
+    score: Callable[[jax.Array], jax.Array],
+    target: jax.Array,
+    seen: jax.Array,
+    items: np.ndarray,
+) -> tuple[jax.Array, Counts]:
+    """The score of each row's positive, float32 [B], and how many real items are above and equal.
+
     score:  int32 [I] items -> [B, I] scores, ranked in float32
     target: int32 [B], the positive; left out by its id, not by its score
     seen:   int32 [B, F], items left out of each row: distinct, without the target, 0 pads
@@ -70,7 +83,7 @@ def count_catalogue(
     start = (jnp.zeros(target.shape, jnp.float32), Counts(*[jnp.zeros_like(target)] * 3))
     if len(chunks) == 1:
         scores = score_chunk(score, chunks[0], len(target))
-        return _count(_find(start, scores, chunks[0], target), scores, chunks[0], target, seen)[1]
+        return _count(_find(start, scores, chunks[0], target), scores, chunks[0], target, seen)
 
     def step(
         carry: tuple[jax.Array, Counts], chunk_and_pass: tuple[jax.Array, jax.Array]
@@ -87,7 +100,7 @@ def count_catalogue(
 
     twice = jnp.concatenate([chunks, chunks])
     counting = jnp.arange(len(twice)) >= len(chunks)
-    return lax.scan(step, start, (twice, counting))[0][1]
+    return lax.scan(step, start, (twice, counting))[0]
 
 
 def score_chunk(score: Callable[[jax.Array], jax.Array], chunk: jax.Array, rows: int) -> jax.Array:

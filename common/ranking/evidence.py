@@ -77,7 +77,6 @@ def select_window(
 
 def evidence_report(
     dataset: Dataset,
-    timeline: Timeline,
     weights: EvidenceTable,
     seed: int = 0,
     controls: Mapping[str, np.ndarray] | None = None,
@@ -107,7 +106,7 @@ def evidence_report(
     lists = _sort_into_lists(dataset, truth, rec_row, search_row)
     scores = {
         **models,
-        **_score_references(timeline, truth, rec_row, search_row, lists, seed),
+        **_score_references(dataset.timeline, truth, rec_row, search_row, lists, seed),
     }
     report: dict[str, Any] = {name: _evaluate(lists, score, seed) for name, score in scores.items()}
     report["lists"] = {
@@ -119,7 +118,6 @@ def evidence_report(
 
 def score_references(
     dataset: Dataset,
-    timeline: Timeline,
     rec_row: np.ndarray,
     search_row: np.ndarray,
     seed: int = 0,
@@ -128,7 +126,7 @@ def score_references(
     truth = _read_truth(dataset)
     _check_rows(rec_row, search_row, truth)
     lists = _sort_into_lists(dataset, truth, rec_row, search_row)
-    scores = _score_references(timeline, truth, rec_row, search_row, lists, seed)
+    scores = _score_references(dataset.timeline, truth, rec_row, search_row, lists, seed)
     return {name: EvidenceTable(rec_row, search_row, score) for name, score in scores.items()}
 
 

@@ -6,7 +6,7 @@ Shapes: [B] batch  [n] ranked rows  [F] filtered items per row
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -14,8 +14,15 @@ import numpy as np
 from common.data.batches import evaluation_source
 from common.data.dataset import Dataset
 from common.data.hashing import TASK_STREAM
-from common.data.timeline import Timeline
-from common.ranking.blind import PLACES, draw_items, draw_order, pad_columns
+from common.ranking.blind import (
+    PLACES,
+    SEEN,
+    blank_target,
+    draw_items,
+    draw_order,
+    hide_target,
+    pad_columns,
+)
 from common.ranking.rows import RankedRows
 from common.ranking.seen import FilterChoice, find_seen, pad_seen
 from common.training.task import Task
@@ -40,7 +47,6 @@ class Plan(NamedTuple):
 def make_plan(
     task: Task,
     dataset: Dataset,
-    timeline: Timeline,
     name: str,
     ranked: RankedRows,
     full: bool,
@@ -61,17 +67,17 @@ def make_plan(
         [stored.items[:, 1:] for stored in ranked.lists.values()] + [filler], axis=1
     )
     view = dataclasses.replace(task.view, task=name)
-    source = evaluation_source(dataset, timeline, view, ranked.rows, batch_size, negatives)
+    source = evaluation_source(dataset, view, ranked.rows, batch_size, negatives)
     batches = [dict(source[index]) for index in range(len(source))]
     orders = [draw_order(stream, batch["row"], 1 + negatives.shape[1]) for batch in batches]
     mean_size = 0.0
     if full:
-        seen = find_seen(dataset, timeline, name, ranked.rows, filter_seen)
+        seen = find_seen(dataset, name, ranked.rows, filter_seen)
         mean_size = dataset.n_items - len(seen.items) / len(ranked.rows)
         for index, batch in enumerate(batches):
             begin = index * batch_size
             end = min(begin + batch_size, len(ranked.rows))
-            batch["seen"] = pad_seen(seen, begin, end, batch_size)
+            batch[SEEN] = pad_seen(seen, begin, end, batch_size)
     others: list[HostBatch] | list[None] = [None] * len(batches)
     retriever = task.retrievers.get(name)
     if full and task.score_catalogue is None and retriever is not None:
@@ -81,9 +87,26 @@ def make_plan(
     if full and task.score_catalogue is None and retriever is not None and retriever.other:
         # All rows, also those with fewer earlier events than the other model was trained on.
         view = dataclasses.replace(retriever.other.view, task=name)
-        source = evaluation_source(dataset, timeline, view, ranked.rows, batch_size)
+        source = evaluation_source(dataset, view, ranked.rows, batch_size)
         others = [dict(source[index]) for index in range(len(source))]
     return Plan(ranked, batches, others, columns, orders, full, mean_size)
+
+
+def hide_targets(
+    plan: Plan, n_items: int, edit: Callable[[HostBatch], HostBatch] | None = None
+) -> list[tuple[HostBatch, HostBatch | None]]:
+    """The batches of a plan as a method sees them, each beside what another model sees, or None.
+
+    edit: changes the histories of each host batch first
+    """
+    edit = edit or (lambda batch: batch)
+    return [
+        (
+            hide_target(edit(batch), order, n_items),
+            None if beside is None else blank_target(edit(beside), n_items),
+        )
+        for batch, order, beside in zip(plan.batches, plan.orders, plan.others, strict=True)
+    ]
 
 
 def describe_plans(

@@ -20,31 +20,15 @@ import jax.numpy as jnp
 import numpy as np
 
 from common.data.dataset import Dataset
-from common.data.timeline import Timeline
 from common.data.view import HOST_FIELDS
 from common.errors import InputError
-from common.ranking.blind import (
-    PLACES,
-    POSITIVE,
-    STAND_IN,
-    blank_target,
-    check_scores,
-    hide_target,
-    put_back,
-    score_shuffled,
-    take_hidden,
-)
-from common.ranking.catalogue import CHUNK_BYTES, Counts, count_catalogue, split_catalogue
+from common.ranking.blind import SEEN, put_back, take_apart
+from common.ranking.catalogue import CHUNK_BYTES, Counts, split_catalogue
 from common.ranking.metrics import mean_metrics
-from common.ranking.plans import FULL, Plan, describe_plans, make_plan
+from common.ranking.plans import FULL, HostBatch, Plan, describe_plans, hide_targets, make_plan
 from common.ranking.ranks import Ranks, RankTable, count_ranks, rank_table
-from common.ranking.rerank import (
-    Reranked,
-    bind_finder,
-    make_shortlist,
-    measure_recall,
-    rerank_catalogue,
-)
+from common.ranking.rerank import Reranked, measure_recall
+from common.ranking.routes import Model, Traced, place_other
 from common.ranking.rows import choose_rows
 from common.ranking.seen import choose_filter
 from common.training.task import Batch, Constants, Params, Task, ranks_catalogue
@@ -67,7 +51,9 @@ class Evaluation(NamedTuple):
     retriever: Ranks = MappingProxyType({})
 
 
-EditBatch = Callable[[dict[str, np.ndarray]], dict[str, np.ndarray]]
+EditBatch = Callable[[HostBatch], HostBatch]
+# Of one batch: scores of the listed candidates, and where the positives stand in the catalogue
+Output = tuple[jax.Array | None, Counts | Reranked | None]
 
 
 class Evaluator(Protocol):
@@ -83,7 +69,7 @@ class Evaluator(Protocol):
 Validator = Callable[[Params, Constants], dict[str, float]]
 
 
-def put_on_device(batch: dict[str, np.ndarray]) -> Batch:
+def put_on_device(batch: HostBatch) -> Batch:
     """Copies a host batch to the default device, without the fields that only the host reads."""
     return {name: jnp.asarray(array) for name, array in batch.items() if name not in HOST_FIELDS}
 
@@ -91,14 +77,13 @@ def put_on_device(batch: dict[str, np.ndarray]) -> Batch:
 def make_evaluator(
     task: Task,
     dataset: Dataset,
-    timeline: Timeline,
     *,
     part: str = "test",
     protocols: Sequence[str] | None = None,
     batch_size: int = 512,
     filter_seen: str = "history",
     chunk_bytes: int = CHUNK_BYTES,
-    put_batch: Callable[[dict[str, np.ndarray]], Batch] = put_on_device,
+    put_batch: Callable[[HostBatch], Batch] = put_on_device,
     fetch: Callable[[Any], Any] = jax.device_get,
 ) -> Evaluator:
     """Prepares the ranking of a split part; the result ranks any parameters of the method.
@@ -120,121 +105,90 @@ def make_evaluator(
         raise InputError(f"{dataset.path.name}, items.parquet: no items to rank; add items")
     # A product with one row takes another route on CPU and rounds differently.
     batch_size = max(batch_size, 2)
-    score_all = task.score_catalogue
-    chosen = choose_filter(dataset, timeline, filter_seen)
+    chosen = choose_filter(dataset, filter_seen)
+    plans = _make_plans(task, dataset, part, protocols, batch_size, chosen.name)
+    details = describe_plans(plans, part, dataset.history_order, chosen, task.view.min_history)
+    items = split_catalogue(dataset.n_items, batch_size, chunk_bytes)
+
+    @partial(jax.jit, static_argnums=0)
+    def rank_batch(
+        served: str, params: Params, constants: Constants, batch: Batch, other: Model | None
+    ) -> Output:
+        rows = Traced(task, served, params, constants, take_apart(batch), other, items)
+        shown, lists, counts = rows.blind.shown, None, None
+        with jax.default_matmul_precision("highest"):
+            if shown["negatives"].shape[1]:
+                lists = rows.score(shown)
+            if rows.blind.seen is not None:
+                counts = rows.count()
+        return lists, counts
+
+    def launch(
+        name: str, params: Params, constants: Constants, batch: HostBatch, beside: HostBatch | None
+    ) -> Output:
+        # Compiled once for all tasks where it is no matter which of them it is.
+        served = name if SEEN in batch and task.score_catalogue is None else ""
+        other = place_other(task, name, beside, put_batch)
+        return rank_batch(served, params, constants, put_batch(batch), other)
+
+    compiled: set[tuple[str, Any]] = set()
+
+    def evaluate_all(
+        params: Params, constants: Constants, edit_batch: EditBatch | None = None
+    ) -> Evaluation:
+        pairs = {
+            name: hide_targets(plan, dataset.n_items, edit_batch) for name, plan in plans.items()
+        }
+        run = {name: partial(launch, name, params, constants) for name in plans}
+        for name in plans:  # compile outside of the timed part
+            for pair in pairs[name]:
+                shape = (name, tuple(array.shape for array in pair[0].values()))
+                if shape not in compiled:
+                    jax.block_until_ready(run[name](*pair))
+                    compiled.add(shape)
+        started = time.perf_counter()
+        ranks: dict[tuple[str, str], RankTable] = {}
+        for name, plan in plans.items():
+            ranks.update(_collect(name, plan, _run_ahead(run[name], pairs[name], fetch)))
+        seconds = time.perf_counter() - started
+        first = {
+            (name, FULL): ranks.pop((name, RETRIEVER))
+            for name in plans
+            if (name, RETRIEVER) in ranks
+        }
+        lists = sum(len(table.row) for table in ranks.values())
+        recall = {"retrieved": measure_recall(task.retrievers, first)} if first else {}
+        return Evaluation(ranks, details | recall, lists / seconds, first)
+
+    return evaluate_all
+
+
+def _make_plans(
+    task: Task,
+    dataset: Dataset,
+    part: str,
+    protocols: Sequence[str] | None,
+    batch_size: int,
+    filter_seen: str,
+) -> dict[str, Plan]:
+    """The plan of each task that the method serves. Raises InputError for an unknown protocol."""
     plans: dict[str, Plan] = {}
+    known = set()
     for name in task.tasks:
-        ranked = choose_rows(dataset, timeline, name, part, task.view.min_history, protocols)
-        full = ranks_catalogue(task, name) and (protocols is None or FULL in protocols)
+        ranked = choose_rows(dataset, name, part, task.view.min_history, protocols)
+        ranks_all = ranks_catalogue(task, name)
+        full = ranks_all and (protocols is None or FULL in protocols)
         plans[name] = make_plan(
-            task,
-            dataset,
-            timeline,
-            name,
-            ranked,
-            full,
-            batch_size=batch_size,
-            filter_seen=chosen.name,
+            task, dataset, name, ranked, full, batch_size=batch_size, filter_seen=filter_seen
         )
-    known = {FULL for name in task.tasks if ranks_catalogue(task, name)}
-    known |= {name for plan in plans.values() for name in plan.columns}
+        known |= {*plans[name].columns, *([FULL] if ranks_all else [])}
     missing = sorted(set(known if protocols is None else protocols) - known)
     if missing or not known:
         raise InputError(
             f"{dataset.path.name}: no protocol {', '.join(missing) or 'at all'} for {part} rows "
             f"of method {task.name}; known: {', '.join(sorted(known)) or 'none'}"
         )
-
-    items = split_catalogue(dataset.n_items, batch_size, chunk_bytes)
-
-    @partial(jax.jit, static_argnums=0)
-    def rank_batch(
-        served: str, params: Params, constants: Constants, batch: Batch, other: Any
-    ) -> tuple[jax.Array | None, Counts | Reranked | None]:
-        # served: whose retriever, "" = no matter; other: params, constants and batch of a
-        # retriever that is another model. They are arguments: a constant would be compiled in.
-        batch = dict(batch)
-        hidden = take_hidden(batch)
-        target, seen = hidden[POSITIVE], hidden.get("seen")
-        scores: jax.Array | None = None
-        counts: Counts | Reranked | None = None
-
-        def score(shown: Batch) -> jax.Array:
-            found = task.score(params, constants, shown)
-            shape = (len(target), 1 + shown["negatives"].shape[1])
-            return check_scores(found, shape, f"method {task.name}, score")
-
-        # Who scores the catalogue is not told the lists: the target is in them.
-        bare = {**batch, "target": hidden[STAND_IN], "negatives": batch["negatives"][:, :0]}
-        with jax.default_matmul_precision("highest"):
-            if batch["negatives"].shape[1]:
-                scores = score(batch)
-            if seen is not None and score_all is None:
-                shortlist = make_shortlist(
-                    bind_finder(task.retrievers[served], params, constants, bare, other),
-                    lambda items: score_shuffled(score, batch, items, hidden[PLACES]),
-                    task.retrievers[served].count,
-                    target,
-                    seen,
-                    hidden[STAND_IN],
-                    items,
-                )
-                counts = rerank_catalogue(shortlist, target)
-            elif seen is not None and score_all is not None:
-                counts = count_catalogue(
-                    lambda chunk: score_all(params, constants, bare, chunk), target, seen, items
-                )
-        return scores, counts
-
-    def launch(name: str, params: Params, constants: Constants, batch: Any, beside: Any) -> Any:
-        found = None
-        if beside is not None:
-            model = task.retrievers[name].other
-            assert model is not None
-            found = (model.params, model.constants, put_batch(beside))
-        served = name if "seen" in batch and score_all is None else ""
-        return rank_batch(served, params, constants, put_batch(batch), found)
-
-    details = describe_plans(plans, part, timeline.history_order, chosen, task.view.min_history)
-    compiled: set[tuple[str, Any]] = set()
-
-    def evaluate_all(
-        params: Params, constants: Constants, edit_batch: EditBatch | None = None
-    ) -> Evaluation:
-        edit = edit_batch or (lambda batch: batch)
-        edited = {
-            name: [
-                (
-                    hide_target(edit(batch), order, dataset.n_items),
-                    None if beside is None else blank_target(edit(beside), dataset.n_items),
-                )
-                for batch, order, beside in zip(plan.batches, plan.orders, plan.others, strict=True)
-            ]
-            for name, plan in plans.items()
-        }
-        for name, pairs in edited.items():  # compile outside of the timed part
-            for batch, beside in pairs:
-                shape = (name, tuple(array.shape for array in batch.values()))
-                if shape not in compiled:
-                    jax.block_until_ready(launch(name, params, constants, batch, beside))
-                    compiled.add(shape)
-        started = time.perf_counter()
-        ranks: dict[tuple[str, str], RankTable] = {}
-        for name, plan in plans.items():
-            run = partial(launch, name, params, constants)
-            outputs = _run_ahead(run, edited[name], fetch)
-            ranks.update(_collect(name, plan, outputs))
-        seconds = time.perf_counter() - started
-        found = {
-            (name, FULL): ranks.pop((name, RETRIEVER))
-            for name in plans
-            if (name, RETRIEVER) in ranks
-        }
-        lists = sum(len(table.row) for table in ranks.values())
-        recall = {"retrieved": measure_recall(task.retrievers, found)} if found else {}
-        return Evaluation(ranks, details | recall, lists / seconds, found)
-
-    return evaluate_all
+    return plans
 
 
 def _run_ahead(
@@ -249,10 +203,11 @@ def _run_ahead(
     yield fetch(ahead)
 
 
-def _collect(
-    name: str, plan: Plan, outputs: Iterator[tuple[np.ndarray | None, Counts | Reranked | None]]
-) -> dict[tuple[str, str], RankTable]:
-    """Turns the outputs of all batches of a task into one rank table per protocol."""
+def _collect(name: str, plan: Plan, outputs: Iterator[Any]) -> dict[tuple[str, str], RankTable]:
+    """Turns the outputs of all batches of a task into one rank table per protocol.
+
+    outputs: as `Output`, on the host
+    """
     counts: dict[str, list[tuple[Any, Any]]] = {FULL: []} if plan.full else {}
     counts |= {protocol: [] for protocol in plan.columns}
     for batch, order, (scores, catalogue) in zip(plan.batches, plan.orders, outputs, strict=True):
@@ -298,18 +253,17 @@ def evaluate(
     params: Params,
     constants: Constants,
     dataset: Dataset,
-    timeline: Timeline,
     **options: Any,
 ) -> Evaluation:
     """Ranks one set of parameters; `options` and errors are those of `make_evaluator`."""
-    return make_evaluator(task, dataset, timeline, **options)(params, constants)
+    return make_evaluator(task, dataset, **options)(params, constants)
 
 
-def make_validator(task: Task, dataset: Dataset, timeline: Timeline, **options: Any) -> Validator:
+def make_validator(task: Task, dataset: Dataset, **options: Any) -> Validator:
     """An evaluator of the validation rows that returns means only, for training loops.
 
     options: those of `make_evaluator`; `protocols` is best one or two of the stored lists.
     Returns (params, constants) -> {"rec/uniform99/NDCG@5": 0.0123, ..., "mean/...": ...}.
     """
-    run = make_evaluator(task, dataset, timeline, **{"part": "valid", **options})
+    run = make_evaluator(task, dataset, **{"part": "valid", **options})
     return lambda params, constants: mean_metrics(run(params, constants).ranks)

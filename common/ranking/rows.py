@@ -13,7 +13,6 @@ from typing import NamedTuple
 import numpy as np
 
 from common.data.dataset import CandidateList, Dataset
-from common.data.timeline import Timeline
 from common.errors import InputError
 
 
@@ -28,7 +27,6 @@ class RankedRows(NamedTuple):
 
 def choose_rows(
     dataset: Dataset,
-    timeline: Timeline,
     task: str,
     part: str,
     min_history: int,
@@ -41,7 +39,7 @@ def choose_rows(
     """
     rows = dataset.rows[task, part]
     events = dataset.events(task)
-    keep = timeline.history_size(task, rows) >= min_history
+    keep = dataset.timeline.history_size(task, rows) >= min_history
     if not keep.any():
         raise InputError(
             f"{dataset.path.name}, split {dataset.split}, {task}_{part}: no row with "

@@ -69,7 +69,6 @@ class PairCounts:
 
 def rank_baselines(
     dataset: Dataset,
-    timeline: Timeline,
     task: str,
     ranked: RankedRows,
     *,
@@ -84,17 +83,17 @@ def rank_baselines(
     seed:   of the `random` scores
     Returns {"popularity": {("rec", "uniform99"): RankTable, ...}, ...}, exact, in numpy.
     """
-    history = find_seen(dataset, timeline, task, ranked.rows, "history")
-    repeats = find_repeats(dataset, timeline, task, ranked.rows).known
+    history = find_seen(dataset, task, ranked.rows, "history")
+    repeats = find_repeats(dataset, task, ranked.rows).known
     target = ranked.targets.astype(np.int64)
     popularity = count_train(dataset, task)
     baselines = {
         "random": random_baseline(ranked.rows, dataset.n_items, seed),
         "popularity": popularity_baseline(popularity),
-        "last_item": last_item_baseline(dataset, timeline, task, ranked.rows, popularity),
+        "last_item": last_item_baseline(dataset, task, ranked.rows, popularity),
         "in_history": history_baseline(history, repeats, target, dataset.n_items),
     }
-    seen = find_seen(dataset, timeline, task, ranked.rows, filter_seen) if full else None
+    seen = find_seen(dataset, task, ranked.rows, filter_seen) if full else None
     results = {}
     for name, baseline in baselines.items():
         tables = {}
@@ -162,7 +161,7 @@ def random_baseline(rows: np.ndarray, n_items: int, seed: int) -> Baseline:
 
 
 def last_item_baseline(
-    dataset: Dataset, timeline: Timeline, task: str, rows: np.ndarray, popularity: np.ndarray
+    dataset: Dataset, task: str, rows: np.ndarray, popularity: np.ndarray
 ) -> Baseline:
     """Scores by training transitions from the last rec item, then by training count.
 
@@ -171,10 +170,10 @@ def last_item_baseline(
     """
     width = dataset.n_items + 1
     train = dataset.rows[task, "train"]
-    before = find_last_items(timeline, task, train)
+    before = find_last_items(dataset.timeline, task, train)
     known = before > 0
     transitions = PairCounts(before[known], dataset.events(task).target[train][known], width)
-    last = find_last_items(timeline, task, rows)
+    last = find_last_items(dataset.timeline, task, rows)
     scale = 1 + popularity.max(initial=0)
 
     def score(owner: np.ndarray, item: np.ndarray) -> np.ndarray:

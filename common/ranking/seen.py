@@ -14,7 +14,7 @@ import numpy as np
 from common.data.dataset import Dataset
 from common.data.events import TASKS
 from common.data.negatives import train_items
-from common.data.timeline import Timeline, expand_ranges
+from common.data.timeline import expand_ranges
 from common.errors import InputError
 
 FILTERS = ("history", "train", "none")
@@ -35,7 +35,7 @@ class Repeats(NamedTuple):
         return self.bought | self.clicked
 
 
-def find_repeats(dataset: Dataset, timeline: Timeline, task: str, rows: np.ndarray) -> Repeats:
+def find_repeats(dataset: Dataset, task: str, rows: np.ndarray) -> Repeats:
     """Which rows have a target that their user knows already: a repeat, or a leak of the data.
 
     rows: int64 [n], row numbers of the task's table
@@ -44,7 +44,7 @@ def find_repeats(dataset: Dataset, timeline: Timeline, task: str, rows: np.ndarr
     target = dataset.events(task).target[rows]
     found = Repeats(np.zeros(len(rows), bool), np.zeros(len(rows), bool))
     for begin in range(0, len(rows), _BLOCK):
-        known = timeline.known_items(task, rows[begin : begin + _BLOCK])
+        known = dataset.timeline.known_items(task, rows[begin : begin + _BLOCK])
         own = known.item == target[known.owner + begin]
         found.bought[known.owner[own & ~known.is_click] + begin] = True
         found.clicked[known.owner[own & known.is_click] + begin] = True
@@ -59,7 +59,7 @@ class FilterChoice(NamedTuple):
     repeats: dict[str, float]  # task -> share of its test targets that stand in their own history
 
 
-def choose_filter(dataset: Dataset, timeline: Timeline, asked: str) -> FilterChoice:
+def choose_filter(dataset: Dataset, asked: str) -> FilterChoice:
     """Settles the filter of a split: one for both tasks, every method, validation and test rows.
 
     asked: `AUTO` or one of `FILTERS`. A filter of the history keeps the target, so where targets
@@ -76,7 +76,7 @@ def choose_filter(dataset: Dataset, timeline: Timeline, asked: str) -> FilterCho
     for task in TASKS:
         rows = dataset.rows[task, "test"]
         if len(rows):
-            repeats[task] = float(find_repeats(dataset, timeline, task, rows).known.mean())
+            repeats[task] = float(find_repeats(dataset, task, rows).known.mean())
     most = max(repeats, key=repeats.__getitem__, default="")
     share = repeats.get(most, 0.0)
     name = asked
@@ -107,9 +107,7 @@ class Seen(NamedTuple):
         return np.repeat(np.arange(len(self.offsets) - 1), np.diff(self.offsets))
 
 
-def find_seen(
-    dataset: Dataset, timeline: Timeline, task: str, rows: np.ndarray, filter_seen: str
-) -> Seen:
+def find_seen(dataset: Dataset, task: str, rows: np.ndarray, filter_seen: str) -> Seen:
     """The items to leave out of the full ranking of each row.
 
     rows:        int64 [n], row numbers of the task's table
@@ -124,7 +122,7 @@ def find_seen(
     if filter_seen == "none":
         return Seen(np.zeros(n + 1, np.int64), np.zeros(0, np.int32))
     if filter_seen == "history":
-        offsets, items = timeline.history_items(task, rows)
+        offsets, items = dataset.timeline.history_items(task, rows)
         owner = np.repeat(np.arange(n), np.diff(offsets))
     else:
         owner, items = _train_items(dataset, dataset.events(task).user[rows])

@@ -17,7 +17,6 @@ from common.data.cold import mark_warm_items
 from common.data.dataset import Dataset
 from common.data.events import TASKS
 from common.data.negatives import train_items
-from common.data.timeline import Timeline
 from common.ranking.intervals import MIN_USERS, RESAMPLES, slice_intervals
 from common.ranking.metrics import metrics_from_ranks
 from common.ranking.ranks import Ranks, RankTable
@@ -29,7 +28,6 @@ Masks = dict[str, dict[str, np.ndarray]]  # slice -> class -> bool [n]
 
 def slice_ranks(
     dataset: Dataset,
-    timeline: Timeline,
     ranks: Ranks,
     *,
     trained: Dataset | None = None,
@@ -51,7 +49,7 @@ def slice_ranks(
         tables = {protocol: table for (name, protocol), table in ranks.items() if name == task}
         if tables:
             rows, users = _shared_rows(task, tables)
-            masks = mark_slices(dataset, timeline, task, rows, trained)
+            masks = mark_slices(dataset, task, rows, trained)
             sliced[task] = _measure(masks, users, tables, resamples, seed)
     return sliced
 
@@ -108,7 +106,6 @@ def _columns(table: RankTable) -> np.ndarray:
 
 def mark_slices(
     dataset: Dataset,
-    timeline: Timeline,
     task: str,
     rows: np.ndarray,
     trained: Dataset | None = None,
@@ -128,9 +125,9 @@ def mark_slices(
     trained = trained or dataset
     events = dataset.events(task)
     target = events.target[rows]
-    repeats = find_repeats(dataset, timeline, task, rows)
+    repeats = find_repeats(dataset, task, rows)
     warm = mark_warm_items(trained)[target]
-    _, search_end, _, search_start = timeline.ends(task, rows)
+    _, search_end, _, search_start = dataset.timeline.ends(task, rows)
     searches = search_end > search_start
     third = split_popularity(count_in_training(trained))[target]
     masks = {

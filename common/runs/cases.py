@@ -9,9 +9,10 @@ import numpy as np
 
 from common.data.dataset import Dataset
 from common.data.events import RecEvents
-from common.data.names import User
-from common.data.timeline import Timeline, build_timeline
+from common.data.names import Names, User
 from common.errors import InputError
+from common.ranking.top import TopItems
+from common.report.tables import format_time
 
 Explanation = dict[str, Any]
 
@@ -20,7 +21,6 @@ class Case(NamedTuple):
     """One target to explain."""
 
     dataset: Dataset
-    timeline: Timeline
     row: int  # of the task's table
     part: str  # "test", "valid", or "next": what would be recommended after the whole history
     task: str = "rec"  # or "search"
@@ -28,8 +28,7 @@ class Case(NamedTuple):
     @property
     def now(self) -> int:
         """When the target is, in ms."""
-        ts = self.timeline.search_ts if self.task == "search" else self.timeline.rec_ts
-        return int(ts[self.timeline.find(self.task, np.array([self.row]))[0]])
+        return int(self.dataset.events(self.task).ts[self.row])
 
     @property
     def resolution(self) -> str:
@@ -37,14 +36,15 @@ class Case(NamedTuple):
         return str(self.dataset.manifest.get("time", {}).get("resolution", "ms"))
 
 
-def choose_case(dataset: Dataset, timeline: Timeline, user: User, min_history: int) -> Case:
+def choose_case(dataset: Dataset, user: User, min_history: int) -> Case:
     """The user's newest target of the test part; else of validation; else what comes next.
 
     Raises InputError for a user with fewer than `min_history` events in all.
     """
-    case = find_case(dataset, timeline, user, min_history, "rec")
+    case = find_case(dataset, user, min_history, "rec")
     if case is not None:
         return case
+    timeline = dataset.timeline
     events = np.diff(timeline.rec_off)[user.number] + np.diff(timeline.search_off)[user.number]
     if events < max(min_history, 1):
         raise InputError(
@@ -56,13 +56,13 @@ def choose_case(dataset: Dataset, timeline: Timeline, user: User, min_history: i
 
 def append_next(dataset: Dataset, user: int) -> Case:
     """What would be recommended to a user after the whole history."""
-    longer, timeline, rows = append_targets(dataset, np.array([user]))
-    return Case(longer, timeline, int(rows[0]), "next")
+    longer, rows = append_targets(dataset, np.array([user]))
+    return Case(longer, int(rows[0]), "next")
 
 
-def append_targets(dataset: Dataset, users: np.ndarray) -> tuple[Dataset, Timeline, np.ndarray]:
+def append_targets(dataset: Dataset, users: np.ndarray) -> tuple[Dataset, np.ndarray]:
     """A copy of a dataset with a target without an item for each user, 1 ms after the last event
-    or click: the dataset, its timeline, and the rows int64 [n] of the targets in rec.parquet.
+    or click: the dataset, and the rows int64 [n] of the targets in rec.parquet.
 
     users: int [n], each once
     """
@@ -81,22 +81,19 @@ def append_targets(dataset: Dataset, users: np.ndarray) -> tuple[Dataset, Timeli
         for (task, part), rows in dataset.rows.items()
     }
     longer = dataclasses.replace(dataset, rec=RecEvents(*columns), rows=moved)
-    timeline = build_timeline(longer.rec, search, dataset.n_users, dataset.history_order)
     order = np.argsort(np.argsort(place, kind="stable"), kind="stable")
-    return longer, timeline, place + order
+    return longer, place + order
 
 
-def find_case(
-    dataset: Dataset, timeline: Timeline, user: User, min_history: int, task: str
-) -> Case | None:
+def find_case(dataset: Dataset, user: User, min_history: int, task: str) -> Case | None:
     """The user's newest target of a task in the test part; else in validation; else None."""
     users = dataset.events(task).user
     for part in ("test", "valid"):
         rows = dataset.rows[task, part]
         rows = rows[users[rows] == user.number]
-        rows = rows[timeline.history_size(task, rows) >= min_history]
+        rows = rows[dataset.timeline.history_size(task, rows) >= min_history]
         if len(rows):
-            return Case(dataset, timeline, int(rows[-1]), part, task)  # sorted by time
+            return Case(dataset, int(rows[-1]), part, task)  # sorted by time
     return None
 
 
@@ -108,3 +105,27 @@ def describe_case(case: Case, method: str) -> Explanation:
         "split": case.dataset.split,
         "method": method,
     }
+
+
+def tell_target(case: Case, names: Names, top: TopItems) -> Explanation | None:
+    """Where the true target stands in the full ranking; None for "next"."""
+    target = int(case.dataset.events(case.task).target[case.row])
+    if target == 0:
+        return None
+    low = 1 + int(top.target.final.greater[0])
+    return names.item(target) | {
+        "time": format_time(case.now, case.resolution),
+        "score": float(top.target.score[0]),
+        "rank": low,
+        "rank_if_ties_lost": low + int(top.target.final.equal[0]),
+        "ranked_items": int(top.ranked_items),
+    }
+
+
+def list_items(names: Names, top: TopItems) -> list[Explanation]:
+    """The items that would be recommended, best first."""
+    return [
+        {"rank": place, **names.item(int(item)), "score": float(score)}
+        for place, (item, score) in enumerate(zip(top.items[0], top.scores[0], strict=True), 1)
+        if item
+    ]

@@ -19,11 +19,10 @@ from common.data.fingerprint import (
     select_parts,
 )
 from common.data.folder import load_dataset
-from common.data.timeline import Timeline, build_timeline
 
 
-def open_other(place: str, dataset: Dataset) -> tuple[Dataset, Timeline]:
-    """The dataset to judge on, with the same split by name, and its timeline.
+def open_other(place: str, dataset: Dataset) -> Dataset:
+    """The dataset to judge on, with the same split by name.
 
     dataset: what the model was trained on
     Raises InputError for a folder that is none, that lacks the split, or whose users, items,
@@ -39,8 +38,7 @@ def open_other(place: str, dataset: Dataset) -> tuple[Dataset, Timeline]:
         ours,
         "prepare both from files with the same users, items and queries",
     )
-    timeline = build_timeline(other.rec, other.search, other.n_users, other.history_order)
-    return other, timeline
+    return other
 
 
 def tell_data(origin: Mapping[str, Any]) -> str:

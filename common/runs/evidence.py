@@ -13,7 +13,6 @@ from jax.sharding import Mesh
 from common.data.batches import Batch, evaluation_source
 from common.data.dataset import Dataset
 from common.data.edits import pool_searches, swap_searches
-from common.data.timeline import Timeline
 from common.ranking.evidence import EvidenceTable, evidence_report
 from common.training.mesh import fetch, spread_batch
 from common.training.task import Constants, Params, Task
@@ -24,7 +23,6 @@ def weigh_evidence(
     params: Params,
     constants: Constants,
     dataset: Dataset,
-    timeline: Timeline,
     mesh: Mesh,
     batch_size: int,
     seed: int,
@@ -40,8 +38,8 @@ def weigh_evidence(
     Raises ValueError for a method without `explain`.
     """
     rows = np.union1d(dataset.rows["rec", "valid"], dataset.rows["rec", "test"])
-    rows = rows[timeline.history_size("rec", rows) >= task.view.min_history]
-    source = evaluation_source(dataset, timeline, task.view, rows, batch_size)
+    rows = rows[dataset.timeline.history_size("rec", rows) >= task.view.min_history]
+    source = evaluation_source(dataset, task.view, rows, batch_size)
     batches = [source[step] for step in range(len(source))]
     weigh = make_weigher(task, params, constants, mesh)
     real = [(batch["search_mask"] != 0) & (batch["valid"] != 0)[:, None] for batch in batches]
@@ -52,7 +50,7 @@ def weigh_evidence(
     def weigh_swapped(swap: Callable[[Batch], Batch], batch: Batch) -> np.ndarray:
         return weigh(swap(batch))[:, 1:]
 
-    pool = pool_searches(timeline, task.view.clicks)
+    pool = pool_searches(dataset.timeline, task.view.clicks)
     several = np.count_nonzero(np.diff(pool.off)) > 1
     controls = {}
     for draw in range(swaps if several else 0):
@@ -64,7 +62,7 @@ def weigh_evidence(
         collect(lambda batch: batch["search_row"]),
         collect(lambda batch: weigh(batch)[:, 1:]),
     )
-    return evidence_report(dataset, timeline, table, seed, controls)
+    return evidence_report(dataset, table, seed, controls)
 
 
 def make_weigher(

@@ -17,11 +17,10 @@ from common.data.dataset import Dataset
 from common.data.fingerprint import check_parts, describe_data, select_parts
 from common.data.folder import load_dataset
 from common.data.names import Names, User, resolve_users
-from common.data.timeline import Timeline, build_timeline
 from common.errors import InputError
 from common.ranking.results import read_results
 from common.ranking.seen import choose_filter
-from common.ranking.top import rank_top
+from common.ranking.top import Ranker, make_ranker
 from common.runs.cases import Case, append_targets, choose_case, find_case
 from common.runs.folder import RunFolder, open_folder
 from common.runs.methods import find_method
@@ -29,6 +28,8 @@ from common.runs.retriever import attach_retriever
 from common.runs.tasks import build_task
 from common.runs.trained import Trained, load_best
 from common.training.mesh import make_mesh
+from common.training.state import Progress
+from common.training.task import ranks_catalogue
 
 
 @dataclass(frozen=True)
@@ -81,20 +82,15 @@ class FinishedRun:
         return self.folder.data
 
     @cached_property
-    def timeline(self) -> Timeline:
-        data = self.dataset
-        return build_timeline(data.rec, data.search, data.n_users, data.history_order)
-
-    @cached_property
     def mesh(self) -> Mesh:
         return make_mesh(jax.devices()[:1])
 
     @cached_property
-    def _best(self) -> tuple[Trained, int | None]:
+    def _best(self) -> tuple[Trained, Progress | None]:
         data, settings = self.dataset, self.settings
         task = build_task(settings, data)
-        task = attach_retriever(settings, task, data, self.timeline, self.mesh)
-        return load_best(task, self.workdir, settings.seed, data, self.timeline, self.mesh)
+        task = attach_retriever(settings, task, data, self.mesh)
+        return load_best(task, self.workdir, settings.seed, data, self.mesh)
 
     @property
     def model(self) -> Trained:
@@ -104,7 +100,8 @@ class FinishedRun:
     @property
     def step(self) -> int | None:
         """The step of the best parameters; None where nothing was trained."""
-        return self._best[1]
+        progress = self._best[1]
+        return None if progress is None else progress.global_step
 
     @cached_property
     def results(self) -> Mapping[str, Mapping[str, Mapping[str, Interval]]]:
@@ -136,11 +133,11 @@ class FinishedRun:
         Raises InputError for users who are not there or have too short a history.
         """
         chosen = resolve_users(self.dataset, ",".join(users))
-        dataset, timeline, rows = self._find_rows(chosen, task, at)
-        found = rank_top(
-            *self.model, dataset, timeline, task, rows, self.mesh, count=count,
-            filter_seen=self._left_out,
-        )  # fmt: skip
+        dataset, rows = self._find_rows(chosen, task, at)
+        model = self.model.task
+        if not ranks_catalogue(model, task):
+            raise InputError(f"method {model.name}: does not rank the catalogue for {task}")
+        found = self._ranker(dataset, task, rows, count)
         listed: list[dict[str, Any]] = []
         for user, items, scores in zip(chosen, found.items, found.scores, strict=True):
             for place, (item, score) in enumerate(zip(items, scores, strict=True), 1):
@@ -170,37 +167,39 @@ class FinishedRun:
         explain = open_case(self.model, self.mesh, self._names, self._left_out, count)
         least, explained = self.model.task.view.min_history, []
         for user in resolve_users(self.dataset, ",".join(users)):
-            cases: list[Case | None] = [choose_case(self.dataset, self.timeline, user, least)]
+            cases: list[Case | None] = [choose_case(self.dataset, user, least)]
             if "search" in self.model.task.tasks:
-                cases.append(find_case(self.dataset, self.timeline, user, least, "search"))
+                cases.append(find_case(self.dataset, user, least, "search"))
             for case in filter(None, cases):
                 content = {"user": user.raw_id, "user_number": user.number, **explain(case)}
                 explained.append(_wrap(user, case, content, tell(content), draw))
         return explained
 
     @cached_property
+    def _ranker(self) -> Ranker:
+        return make_ranker(*self.model, self.mesh, filter_seen=self._left_out)
+
+    @cached_property
     def _left_out(self) -> str:
         asked = self.settings.eval.filter_seen
-        return choose_filter(self.dataset, self.timeline, asked).name
+        return choose_filter(self.dataset, asked).name
 
     @cached_property
     def _names(self) -> Names:
         return Names(self.dataset)
 
-    def _find_rows(
-        self, users: list[User], task: str, at: str
-    ) -> tuple[Dataset, Timeline, np.ndarray]:
+    def _find_rows(self, users: list[User], task: str, at: str) -> tuple[Dataset, np.ndarray]:
         if at == "now" and task == "rec":
             return append_targets(self.dataset, np.array([user.number for user in users]))
         if at not in ("now", "test"):
             raise InputError(f"rank: at={at!r}; use 'now' or 'test'")
         least, rows = self.model.task.view.min_history, []
         for user in users:
-            case = find_case(self.dataset, self.timeline, user, least, task)
+            case = find_case(self.dataset, user, least, task)
             if case is None:
                 raise InputError(f"rank: {user.raw_id} has no {task} target; leave the user out")
             rows.append(case.row)
-        return self.dataset, self.timeline, np.array(rows)
+        return self.dataset, np.array(rows)
 
 
 def open_run(workdir: str | Path, data: str | Path = "") -> FinishedRun:

@@ -5,95 +5,109 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping
 from functools import partial
-from pathlib import Path
-from typing import Any
+from types import MappingProxyType
+from typing import Any, NamedTuple
 
-from jax.sharding import Mesh
-
-from common.data.dataset import Dataset
-from common.data.timeline import Timeline
+from common.data.fingerprint import describe_data
 from common.errors import writing
 from common.printable import printable
-from common.ranking.protocols import FULL, RETRIEVER, make_evaluator
-from common.ranking.ranks import write_ranks
+from common.ranking.protocols import FULL, RETRIEVER, Evaluation, make_evaluator
+from common.ranking.ranks import Ranks, write_ranks
 from common.ranking.report import format_report
 from common.ranking.results import build_results, write_results
 from common.ranking.rows import choose_rows
 from common.ranking.sanity import merge_ranks, rank_baselines
 from common.ranking.slices import slice_ranks
+from common.runs.evaluate_on import tell_data
 from common.runs.evidence import weigh_evidence
+from common.runs.job import Job
+from common.settings.roles import describe_evaluation
 from common.training.mesh import fetch, spread_batch
-from common.training.processes import is_first, meet
+from common.training.processes import is_first, meet, tell
 from common.training.sharding import count_numbers
-from common.training.task import Constants, Params, Task
+from common.training.task import Constants, Params
 
 
-def evaluate_method(
-    config: Any,
-    task: Task,
-    dataset: Dataset,
-    timeline: Timeline,
-    params: Params,
-    constants: Constants,
-    workdir: Path,
-    train_examples_per_second: float | None,
-    started: float,
-    mesh: Mesh,
-    origin: Mapping[str, Any],
-    trained: Dataset,
-) -> dict[str, Any]:
+class Model(NamedTuple):
+    """A model to judge."""
+
+    params: Params
+    constants: Constants
+    # For results.json: which step's they are, whether training has come to its end, and what the
+    # validation part said of them; nothing where nothing is trained
+    about: Mapping[str, Any] = MappingProxyType({})
+    examples_per_second: float | None = None  # in training, where that was this command
+
+
+def evaluate_method(job: Job, model: Model, started: float) -> dict[str, Any]:
     """Ranks the test part under every protocol, beside the sanity baselines; prints and writes it.
 
     Printed first: what took an hour is not lost with a folder that cannot be written.
-    dataset: what is judged on; trained: what was trained on; origin: see `build_results`
+    started: `time.time()` when the command began
     """
+    settings, task, dataset = job.settings, job.task, job.judged
+    assert job.trained_on is not None  # a workdir without it was refused or claimed
+    origin = {
+        "trained_on": job.trained_on,
+        "evaluated_on": describe_data(dataset),
+        "evaluation": describe_evaluation(settings),
+        "model": dict(model.about),
+    }
+    if line := tell_data(origin):
+        tell(line)
     evaluation = make_evaluator(
         task,
         dataset,
-        timeline,
-        batch_size=config.eval.batch_size,
-        filter_seen=config.eval.filter_seen,
-        put_batch=partial(spread_batch, mesh),
-        fetch=partial(fetch, mesh),
-    )(params, constants)
-    sanity = merge_ranks(
-        {
-            served: rank_baselines(
-                dataset,
-                timeline,
-                served,
-                choose_rows(dataset, timeline, served, "test", task.view.min_history),
-                full=(served, FULL) in evaluation.ranks,
-                filter_seen=evaluation.details["filter_seen"],
-                seed=config.seed,
-            )
-            for served in task.tasks
-        }
-    )
+        batch_size=settings.eval.batch_size,
+        filter_seen=settings.eval.filter_seen,
+        put_batch=partial(spread_batch, job.mesh),
+        fetch=partial(fetch, job.mesh),
+    )(model.params, model.constants)
+    baselines = _rank_baselines(job, evaluation)
     evidence = None
-    if config.eval.evidence and (dataset.path / "truth").is_dir() and task.explain is not None:
+    if settings.eval.evidence and (dataset.path / "truth").is_dir() and task.explain is not None:
         evidence = weigh_evidence(
-            task, params, constants, dataset, timeline, mesh, config.eval.batch_size, config.seed
-        )
+            task, model.params, model.constants, dataset, job.mesh,
+            settings.eval.batch_size, settings.seed,
+        )  # fmt: skip
     results = build_results(
         dataset,
         evaluation,
-        sanity | ({RETRIEVER: evaluation.retriever} if evaluation.retriever else {}),
-        seed=config.seed,
-        wall_seconds=time.time() - started,
-        train_examples_per_second=train_examples_per_second,
+        baselines,
+        seed=settings.seed,
+        train_examples_per_second=model.examples_per_second,
         method=task.name,
         stage=task.stages[-1].name if task.stages else None,
-        parameters=count_numbers(params, task.rows),
+        parameters=count_numbers(model.params, task.rows),
         evidence=evidence,
-        slices=slice_ranks(dataset, timeline, evaluation.ranks, trained=trained, seed=config.seed),
+        slices=slice_ranks(dataset, evaluation.ranks, trained=job.dataset, seed=settings.seed),
+        wall_seconds=time.time() - started,
         origin=origin,
     )
     if is_first():
         print(printable(format_report(results)), flush=True)
-        with writing(workdir / "ranks.parquet"):
-            write_ranks(workdir / "ranks.parquet", evaluation.ranks)
-        with writing(workdir / "results.json"):
-            write_results(workdir / "results.json", results)
+        with writing(job.workdir / "ranks.parquet"):
+            write_ranks(job.workdir / "ranks.parquet", evaluation.ranks)
+        with writing(job.workdir / "results.json"):
+            write_results(job.workdir / "results.json", results)
     meet("results")
     return results
+
+
+def _rank_baselines(job: Job, evaluation: Evaluation) -> Mapping[str, Ranks]:
+    """What stands beside the method: the sanity baselines, and its retriever alone."""
+    dataset, least = job.judged, job.task.view.min_history
+    sanity = merge_ranks(
+        {
+            served: rank_baselines(
+                dataset,
+                served,
+                choose_rows(dataset, served, "test", least),
+                full=(served, FULL) in evaluation.ranks,
+                filter_seen=evaluation.details["filter_seen"],
+                seed=job.settings.seed,
+            )
+            for served in job.task.tasks
+        }
+    )
+    return {**sanity, RETRIEVER: evaluation.retriever} if evaluation.retriever else sanity

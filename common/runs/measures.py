@@ -15,7 +15,6 @@ from jax.sharding import Mesh
 
 from common.data.dataset import Dataset
 from common.data.fingerprint import describe_data
-from common.data.timeline import Timeline
 from common.errors import InputError
 from common.ranking.intervals import bca_intervals, compare_columns
 from common.ranking.protocols import FULL, EditBatch, make_evaluator
@@ -35,7 +34,6 @@ class Request(NamedTuple):
 
     runs: list[RunFolder]
     dataset: Dataset
-    timeline: Timeline
     mesh: Mesh
     draws: int
     seed: int
@@ -66,9 +64,9 @@ def open_request(
 ) -> Request:
     """Opens the runs of `--runs` and their dataset. Raises InputError as `open_runs`."""
     use_compilation_cache()
-    folders, dataset, timeline = open_runs(runs, data)
+    folders, dataset = open_runs(runs, data)
     mesh = make_mesh(jax.devices()[:1])
-    return Request(folders, dataset, timeline, mesh, draws, seed, batch_size, readout)
+    return Request(folders, dataset, mesh, draws, seed, batch_size, readout)
 
 
 def load_run(request: Request, run: RunFolder, task: Task | None = None) -> Trained:
@@ -76,9 +74,7 @@ def load_run(request: Request, run: RunFolder, task: Task | None = None) -> Trai
     task = build_task(run.config, request.dataset) if task is None else task
     if "rec" not in task.tasks or task.score_catalogue is None:
         raise InputError(f"--runs: {run.name} does not rank the catalogue for rec; leave it out")
-    return load_model(
-        task, run.workdir, run.config.seed, request.dataset, request.timeline, request.mesh
-    )
+    return load_model(task, run.workdir, run.config.seed, request.dataset, request.mesh)
 
 
 def make_ranker(
@@ -88,7 +84,6 @@ def make_ranker(
     evaluate = make_evaluator(
         trained.task,
         request.dataset,
-        request.timeline,
         protocols=[FULL],
         batch_size=request.batch_size,
         filter_seen=run.config.eval.filter_seen,

@@ -12,7 +12,6 @@ from jax.sharding import Mesh
 
 from common.data.dataset import Dataset
 from common.data.fingerprint import check_parts, describe_data, select_parts
-from common.data.timeline import Timeline
 from common.errors import InputError
 from common.runs.folder import open_folder
 from common.runs.tasks import build_task, take_batch
@@ -22,9 +21,7 @@ from common.training.sharding import pad_task
 from common.training.task import Other, Retriever, Task
 
 
-def attach_retriever(
-    config: Any, task: Task, dataset: Dataset, timeline: Timeline, mesh: Mesh
-) -> Task:
+def attach_retriever(config: Any, task: Task, dataset: Dataset, mesh: Mesh) -> Task:
     """The task with the run of `config.retriever` as what finds the items of its full ranking.
 
     It finds them for the tasks that it serves itself; the others keep what they have. "" changes
@@ -48,19 +45,19 @@ def attach_retriever(
         "give a run on the same, or leave the key empty",
     )
     found = build_task(run.config, dataset)
-    found = pad_task(found, mesh, take_batch(found, dataset, timeline))
+    found = pad_task(found, mesh, take_batch(found, dataset))
     served = [name for name in task.tasks if name in found.tasks]
     if found.score_catalogue is None or not served:
         raise InputError(
             f"{where}: the method {found.name} does not rank the catalogue of "
             f"{' or '.join(task.tasks)}; give a run of one that does, such as lcr or sasrec"
         )
-    trained, step = load_best(found, workdir, run.config.seed, dataset, timeline, mesh)
+    trained, progress = load_best(found, workdir, run.config.seed, dataset, mesh)
     retriever = Retriever(
         name=found.name,
         score_catalogue=found.score_catalogue,
         count=config.eval.retrieve,
         other=Other(found.view, trained.params, trained.constants),
-        origin={"run": place} | ({} if step is None else {"step": step}),
+        origin={"run": place} | ({} if progress is None else {"step": progress.global_step}),
     )
     return task._replace(retrievers={**task.retrievers, **dict.fromkeys(served, retriever)})

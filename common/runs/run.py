@@ -1,12 +1,13 @@
-"""One run from a configuration to results.json: load, train, evaluate, report."""
+"""One run from a configuration to results.json: open, train, evaluate."""
 
 from __future__ import annotations
 
 import os
 import signal
 import time
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable
 from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,40 +17,24 @@ from jax.sharding import Mesh
 
 from common.data.batches import training_source
 from common.data.dataset import Dataset
-from common.data.fingerprint import describe_data, select_parts
-from common.data.folder import load_dataset
 from common.data.sequences import sequence_source
-from common.data.timeline import Timeline, build_timeline
 from common.errors import InputError
 from common.ranking.report import find_problems
-from common.ranking.rows import choose_rows
-from common.runs.evaluate_on import open_other, tell_data
-from common.runs.folder import check_workdir, claim_workdir, holding
-from common.runs.judging import evaluate_method
+from common.runs.job import Job, claim, open_job
+from common.runs.judging import Model, evaluate_method
 from common.runs.methods import settle
-from common.runs.retriever import attach_retriever
-from common.runs.tasks import build_task, take_batch, take_stage_batch
-from common.runs.validation import name_judging_lists, open_validators, settle_metrics
+from common.runs.trained import load_best
+from common.runs.validation import open_validators
 from common.runs.workdirs import is_finished
-from common.settings.reading import as_values, take_fields
-from common.settings.roles import describe_evaluation, select_settings
-from common.training.check_task import check_task
+from common.settings.reading import take_fields
 from common.training.checkpoints import list_steps
 from common.training.loop import TrainResult, train
-from common.training.mesh import (
-    check_batch_size,
-    copy_batch,
-    find_part,
-    read_mesh,
-)
-from common.training.processes import is_first, meet, tell
+from common.training.mesh import find_part
+from common.training.processes import tell
 from common.training.resident import choose_columns
-from common.training.restore import load_trained
 from common.training.settings import TrainSettings
-from common.training.sharding import pad_task
-from common.training.stage_loop import Source, check_batch
+from common.training.stage_loop import Source
 from common.training.start import check_start
-from common.training.step import init_params, place_key
 from common.training.task import Stage, Task
 
 
@@ -70,158 +55,100 @@ def run_method(
     Returns the exit code of the command. Raises InputError for bad input, FloatingPointError when
     a loss or a score is not finite, WriteError for what cannot be written.
     """
-    with ExitStack() as held:
-        return _run(
-            settle(config),
-            workdir,
-            held,
-            mode=mode,
-            strict=strict,
-            tensorboard=tensorboard,
-            evaluate_on=evaluate_on,
-        )
-
-
-def _run(
-    settings: Any,
-    workdir: Path,
-    held: ExitStack,
-    *,
-    mode: str,
-    strict: bool,
-    tensorboard: bool,
-    evaluate_on: str,
-) -> int:
-    """As `run_method`. held: takes the workdir's lock, when the first thing is to be written."""
     started = time.time()
+    settings = settle(config)
     use_compilation_cache()
-    if not settings.data.path:
-        raise InputError("config.data.path: missing; give a folder made by launch.prepare")
-    dataset = load_dataset(Path(settings.data.path), settings.data.split)
-    task = build_task(settings, dataset)
-    if mode == "evaluate" and not (workdir / "config.json").exists():
-        raise InputError(f"{workdir}: no run to evaluate; train first, or give another --workdir")
-    evaluates = mode == "evaluate"
-    if evaluates and is_first():
-        held.enter_context(holding(workdir))
-    if not evaluates:
-        task = settle_metrics(settings, task, dataset)
-    data, lists = describe_data(dataset), name_judging_lists(task, dataset.split)
-    trained_on = check_workdir(
-        workdir, settings, data, lists=() if evaluates else lists, evaluates=evaluates
-    )
-    timeline = build_timeline(dataset.rec, dataset.search, dataset.n_users, dataset.history_order)
-    judged, judged_timeline = dataset, timeline
-    if evaluate_on:
-        judged, judged_timeline = open_other(evaluate_on, dataset)
-    for served in task.tasks:  # nothing to rank: better known now than after training
-        choose_rows(judged, judged_timeline, served, "test", task.view.min_history)
-    mesh = read_mesh(settings.mesh)
-    for stage in task.stages:
-        check_batch(stage, mesh, settings.accumulate)
-    check_batch_size(mesh, max(settings.eval.batch_size, 2), "config.eval.batch_size")
-    task = pad_task(task, mesh, take_batch(task, dataset, timeline))
-    check_task(
-        task,
-        take_batch(task, dataset, timeline),
-        lambda stage: take_stage_batch(stage, task, dataset, timeline),
-        evidence=settings.eval.evidence,
-    )
-    task = attach_retriever(settings, task, dataset, timeline, mesh)
-    fingerprint = {
-        "method": settings.method,
-        "data": select_parts(data["parts"], lists=lists),
-        "config": select_settings(settings, as_values(settings)),
-    }
-    trained_rate, model = None, {}
-    if not task.stages:
-        if not evaluates:
-            trained_on = _claim(held, workdir, settings, data, lists)
-        batch = copy_batch(mesh, take_batch(task, dataset, timeline))
-        params, constants = init_params(task, place_key(settings.seed, "init", mesh), batch, mesh)
-    elif not evaluates:
-        tell(describe(task, dataset, workdir, mesh))
-        open_source, lines = open_sources(settings, task, dataset, timeline, mesh)
-        tell("\n".join(lines))
+    with ExitStack() as held:  # the workdir's lock, from the first thing that is written
+        job = open_job(
+            settings, workdir, held, evaluates=mode == "evaluate", evaluate_on=evaluate_on
+        )
+        trains = bool(job.task.stages) and not job.evaluates
+        train_stages = open_training(job, tensorboard) if trains else None
+        if not job.evaluates:  # bad input has left nothing behind so far
+            job = claim(job, held)
+        if train_stages is None:
+            model = read_model(job)
+        else:
+            result = train_stages()
+            if result.interrupted:
+                return tell_interruption(result, job.workdir)
+            model = take_best(result)
+        results = evaluate_method(job, model, started)
+        tell(f"results: {workdir / 'results.json'}")
+        return 1 if strict and find_problems(results) else 0
 
-        open_validator = open_validators(settings, task, dataset, timeline, mesh)
-        pace = take_fields(TrainSettings, settings, settings.train, tensorboard=tensorboard)
-        if task.start and not is_finished(Path(task.start)):
-            raise InputError(f"{task.start}: not a finished run; let it finish, or start elsewhere")
-        check_start(task, take_batch(task, dataset, timeline), fingerprint)
-        if task.check_pretrained is not None and not (workdir / "checkpoints").exists():
-            task.check_pretrained()
-        # Bad input has left nothing behind so far.
-        trained_on = _claim(held, workdir, settings, data, lists)
-        result = train(
-            task,
-            open_source,
-            open_validator,
-            pace,
-            workdir,
-            settings.seed,
-            mesh,
-            fingerprint=fingerprint,
-        )
-        if result.interrupted:
-            saved = result.global_step in list_steps(workdir / "checkpoints")
-            what = f"saved at step {result.global_step}" if saved else "nothing to save yet"
-            tell(f"{result.interrupted}: {what}; start the same command again to go on")
-            return 128 + int(getattr(signal, result.interrupted))
-        params, constants, trained_rate = (
-            result.params,
-            result.constants,
-            result.examples_per_second,
-        )
-        last = result.stages[-1]
-        model = describe_model(last.best_step, True, last.metric, last.best_value)
-        tell(
-            f"trained {result.global_step} steps: {result.examples_per_second:,.0f} examples/s, "
-            f"{result.wait_share:.1%} of the time waiting for data; {say_end(result)}; "
-            f"judging the checkpoint of step {last.best_step}"
-        )
-    else:
-        shapes = take_batch(task, dataset, timeline)
-        params, constants, progress = load_trained(
-            task,
-            shapes,
-            workdir,
-            settings.seed,
-            mesh,
-            data=select_parts(data["parts"]),
-            config=select_settings(settings, as_values(settings), evaluates=True),
-        )
-        left = "" if progress.ended else "; its training has not come to its end"
-        tell(f"judging the checkpoint of step {progress.global_step}{left}")
-        own = progress.best_value if progress.best_step == progress.global_step else None
-        metric = task.stages[-1].stopping.metric
-        model = describe_model(progress.global_step, progress.ended, metric, own)
-    assert trained_on is not None  # a workdir without it was refused or claimed
-    origin = {
-        "trained_on": trained_on,
-        "evaluated_on": describe_data(judged),
-        "evaluation": describe_evaluation(settings),
-        "model": model,
-    }
-    if line := tell_data(origin):
-        tell(line)
-    results = evaluate_method(
-        settings, task, judged, judged_timeline, params, constants, workdir, trained_rate, started,
-        mesh, origin, dataset,
+
+def open_training(job: Job, tensorboard: bool) -> Callable[[], TrainResult]:
+    """A function that trains all stages, or goes on where they were stopped.
+
+    Tells what is about to run. Raises InputError for what would make it fail.
+    """
+    settings, task = job.settings, job.task
+    tell(describe(job))
+    open_source, lines = open_sources(settings, task, job.dataset, job.mesh)
+    tell("\n".join(lines))
+    open_validator = open_validators(settings, task, job.dataset, job.mesh)
+    pace = take_fields(TrainSettings, settings, settings.train, tensorboard=tensorboard)
+    if task.start and not is_finished(Path(task.start)):
+        raise InputError(f"{task.start}: not a finished run; let it finish, or start elsewhere")
+    check_start(task, job.batch, job.fingerprint)
+    if task.check_pretrained is not None and not (job.workdir / "checkpoints").exists():
+        task.check_pretrained()
+    return partial(
+        train, task, open_source, open_validator, pace, job.workdir, settings.seed, job.mesh,
+        fingerprint=job.fingerprint,
     )  # fmt: skip
-    tell(f"results: {workdir / 'results.json'}")
-    return 1 if strict and find_problems(results) else 0
+
+
+def tell_interruption(result: TrainResult, workdir: Path) -> int:
+    """Tells that a signal has stopped the training; returns the exit code of the command."""
+    assert result.interrupted is not None
+    saved = result.global_step in list_steps(workdir / "checkpoints")
+    what = f"saved at step {result.global_step}" if saved else "nothing to save yet"
+    tell(f"{result.interrupted}: {what}; start the same command again to go on")
+    return 128 + int(getattr(signal, result.interrupted))
+
+
+def take_best(result: TrainResult) -> Model:
+    """The best parameters of a training that has come to its end, which it tells."""
+    last = result.stages[-1]
+    early = last.ended_by == "patience"
+    end = f"ended early, without a gain in {last.metric}" if early else "ended by epochs"
+    tell(
+        f"trained {result.global_step} steps: {result.examples_per_second:,.0f} examples/s, "
+        f"{result.wait_share:.1%} of the time waiting for data; {end}; "
+        f"judging the checkpoint of step {last.best_step}"
+    )
+    about = describe_model(last.best_step, True, last.metric, last.best_value)
+    return Model(result.params, result.constants, about, result.examples_per_second)
+
+
+def read_model(job: Job) -> Model:
+    """The best parameters of the run in the workdir; of a method without stages what `init` makes.
+
+    Raises InputError where there is no checkpoint that fits.
+    """
+    seed = job.settings.seed
+    trained, progress = load_best(job.task, job.workdir, seed, job.dataset, job.mesh, job.batch)
+    if progress is None:
+        return Model(trained.params, trained.constants)
+    left = "" if progress.ended else "; its training has not come to its end"
+    tell(f"judging the checkpoint of step {progress.global_step}{left}")
+    own = progress.best_value if progress.best_step == progress.global_step else None
+    metric = job.task.stages[-1].stopping.metric
+    about = describe_model(progress.global_step, progress.ended, metric, own)
+    return Model(trained.params, trained.constants, about)
 
 
 def open_sources(
-    settings: Any, task: Task, dataset: Dataset, timeline: Timeline, mesh: Mesh
+    settings: Any, task: Task, dataset: Dataset, mesh: Mesh
 ) -> tuple[Callable[[Stage], Source], list[str]]:
     """Where the stages' batches come from: open_source(stage), and a line for each stage.
 
     Raises InputError for a `config.resident` that cannot be.
     """
     chosen = {
-        stage.name: choose_columns(settings.resident, timeline, stage.view, mesh)
+        stage.name: choose_columns(settings.resident, dataset.timeline, stage.view, mesh)
         for stage in task.stages
     }
     lines = [
@@ -232,22 +159,23 @@ def open_sources(
     def open_source(stage: Stage) -> Source:
         sizes = (stage.batch_size, settings.seed, stage.epochs, *find_part(mesh))
         if stage.view.packed:
-            return sequence_source(dataset, timeline, stage.view, *sizes)
+            return sequence_source(dataset, stage.view, *sizes)
         columns, _ = chosen[stage.name]
-        return training_source(dataset, timeline, stage.view, *sizes, resident=columns)
+        return training_source(dataset, stage.view, *sizes, resident=columns)
 
     return open_source, lines
 
 
-def describe(task: Task, dataset: Dataset, workdir: Path, mesh: Mesh) -> str:
+def describe(job: Job) -> str:
     """What is about to run, in one line."""
+    task, dataset = job.task, job.dataset
     stages = " -> ".join(stage.name for stage in task.stages)
     events = sum(len(dataset.rows[served, "train"]) for served in task.tasks)
     return (
         f"{task.name} ({stages}) on {dataset.name}, {dataset.split}, history by "
         f"{dataset.history_order}; {events:,} training events, "
-        f"{dataset.n_items:,} items; {mesh.size} of {jax.device_count()} "
-        f"{jax.default_backend()} device(s); {workdir}"
+        f"{dataset.n_items:,} items; {job.mesh.size} of {jax.device_count()} "
+        f"{jax.default_backend()} device(s); {job.workdir}"
     )
 
 
@@ -256,31 +184,6 @@ def describe_model(step: int, finished: bool, metric: str, value: float | None) 
     the validation part said of them, where it is known."""
     known = {} if value is None else {"validation": {metric: value}}
     return {"step": step, "finished": finished, **known}
-
-
-def say_end(result: TrainResult) -> str:
-    """Why the last stage ended."""
-    last = result.stages[-1]
-    early = last.ended_by == "patience"
-    return f"ended early, without a gain in {last.metric}" if early else "ended by epochs"
-
-
-def _claim(
-    held: ExitStack,
-    workdir: Path,
-    settings: Any,
-    data: Mapping[str, Any],
-    lists: Collection[str],
-) -> dict[str, Any] | None:
-    """As `claim_workdir`, with its lock, once for all processes: the first holds it.
-
-    Returns what the run was trained on.
-    """
-    if is_first():
-        held.enter_context(holding(workdir))
-        claim_workdir(workdir, settings, data, lists)
-    meet("workdir")
-    return check_workdir(workdir, settings, data, lists=lists)
 
 
 def use_compilation_cache() -> None:

@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 from jax.sharding import Mesh
 
+from common.data.batches import Batch
 from common.data.dataset import Dataset
 from common.data.fingerprint import (
     check_parts,
@@ -18,7 +19,6 @@ from common.data.fingerprint import (
     sum_up,
 )
 from common.data.folder import load_dataset
-from common.data.timeline import Timeline, build_timeline
 from common.errors import InputError
 from common.runs.folder import RunFolder, open_folder, read_run
 from common.runs.methods import find_stored
@@ -27,6 +27,7 @@ from common.runs.workdirs import match_workdirs
 from common.settings.roles import select_settings
 from common.training.mesh import copy_batch
 from common.training.restore import load_trained
+from common.training.state import Progress
 from common.training.step import init_params, place_key
 from common.training.task import Constants, Params, Task
 
@@ -39,24 +40,29 @@ class Trained(NamedTuple):
     constants: Constants
 
 
-def load_model(
-    task: Task, workdir: Path, seed: int, dataset: Dataset, timeline: Timeline, mesh: Mesh
-) -> Trained:
-    """The best parameters of a run. As `load_best`, without the step."""
-    return load_best(task, workdir, seed, dataset, timeline, mesh)[0]
+def load_model(task: Task, workdir: Path, seed: int, dataset: Dataset, mesh: Mesh) -> Trained:
+    """The best parameters of a run. As `load_best`, without its progress."""
+    return load_best(task, workdir, seed, dataset, mesh)[0]
 
 
 def load_best(
-    task: Task, workdir: Path, seed: int, dataset: Dataset, timeline: Timeline, mesh: Mesh
-) -> tuple[Trained, int | None]:
-    """The best parameters of a run, and the step that made them (None = nothing was trained).
+    task: Task,
+    workdir: Path,
+    seed: int,
+    dataset: Dataset,
+    mesh: Mesh,
+    batch: Batch | None = None,
+) -> tuple[Trained, Progress | None]:
+    """The best parameters of a run, and the progress that they were saved at.
 
     task: as it was trained, or with other history lengths
     seed: the run's
+    batch: of the task's view, for shapes; None = one is taken
+    Of a method without stages what `init` makes is the model, and its progress is None.
     Raises InputError where there is no checkpoint that fits.
     """
-    batch = take_batch(task, dataset, timeline)
-    if not task.stages:  # what `init` makes is the model
+    batch = take_batch(task, dataset) if batch is None else batch
+    if not task.stages:
         params, constants = init_params(
             task, place_key(seed, "init", mesh), copy_batch(mesh, batch), mesh
         )
@@ -68,7 +74,7 @@ def load_best(
         task, batch, workdir, seed, mesh,
         data=parts, config=select_settings(tree, values, evaluates=True),
     )  # fmt: skip
-    return Trained(task, params, constants), progress.global_step
+    return Trained(task, params, constants), progress
 
 
 def parse_runs(text: str) -> list[tuple[str, Path]]:
@@ -92,7 +98,7 @@ def parse_runs(text: str) -> list[tuple[str, Path]]:
     return runs
 
 
-def open_runs(text: str, data: str = "") -> tuple[list[RunFolder], Dataset, Timeline]:
+def open_runs(text: str, data: str = "") -> tuple[list[RunFolder], Dataset]:
     """The runs of a study, with the dataset they share.
 
     text: of `--runs`, see `parse_runs`; data: folder of the dataset, "" = the first run's
@@ -122,5 +128,4 @@ def open_runs(text: str, data: str = "") -> tuple[list[RunFolder], Dataset, Time
     )
     if line := find_other_lists(first.data["parts"], describe_data(dataset)["parts"]):
         print(line, file=sys.stderr)
-    timeline = build_timeline(dataset.rec, dataset.search, dataset.n_users, dataset.history_order)
-    return runs, dataset, timeline
+    return runs, dataset

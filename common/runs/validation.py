@@ -11,7 +11,6 @@ from jax.sharding import Mesh
 
 from common.data.dataset import Dataset
 from common.data.fingerprint import name_list
-from common.data.timeline import Timeline
 from common.errors import InputError
 from common.ranking.metrics import METRICS
 from common.ranking.plans import FULL
@@ -64,7 +63,7 @@ def _find_key(config: Any, metric: str) -> str:
 
 
 def open_validators(
-    config: Any, task: Task, dataset: Dataset, timeline: Timeline, mesh: Mesh
+    config: Any, task: Task, dataset: Dataset, mesh: Mesh
 ) -> Callable[[Stage], Validator]:
     """The validators of all stages, by stage; stages that score in the same way share one.
 
@@ -79,7 +78,6 @@ def open_validators(
         validators[scores] = make_validator(
             judged,
             dataset,
-            timeline,
             protocols=choose_protocols(judged, stages),
             batch_size=config.eval.batch_size,
             filter_seen=config.eval.filter_seen,

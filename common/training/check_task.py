@@ -13,6 +13,7 @@ import jax.numpy as jnp
 
 from common.data.view import HOST_FIELDS
 from common.errors import InputError
+from common.training.optimizers import hide_trained, name_leaves
 from common.training.step import OWN_METRICS
 from common.training.task import RESERVED, Constants, Params, Stage, Task
 
@@ -38,6 +39,11 @@ def check_task(
     given = _shapes(batch)
     rows = given["target"].shape[0]
     params, constants = jax.eval_shape(task.init, jax.random.key(0), given)
+    tables = [name for name, leaf in name_leaves(params) if leaf.shape]
+    for table in sorted({*task.split_tables} - {*tables}):
+        raise InputError(
+            f"{where}, split_tables: no table {table!r}; use some of {', '.join(tables)}"
+        )
     taken = sorted(RESERVED & constants.keys()) if isinstance(constants, dict) else []
     if taken:
         raise InputError(f"{where}: has a constant {taken[0]!r}, which is the trainer's; rename it")
@@ -58,7 +64,7 @@ def _check_stage(
 ) -> Constants:
     """Checks a stage's loss; returns its constants."""
     if stage.prepare is not None:
-        constants = jax.eval_shape(stage.prepare, params, constants)
+        constants = _prepare(where, stage, params, constants)
     own = {**constants, "start": params} if stage.keeps_start else constants
     found = jax.eval_shape(stage.loss, params, own, batch, jax.random.key(0))
     at = f"{where}, stage {stage.name}, loss"
@@ -71,6 +77,23 @@ def _check_stage(
         if name in OWN_METRICS:
             raise InputError(f"{at}: has a metric {name!r}, which is the trainer's; rename it")
     return constants
+
+
+def _prepare(where: str, stage: Stage, params: Params, constants: Constants) -> Constants:
+    """The constants that a stage makes of others, as a run has them made."""
+    assert stage.prepare is not None
+    wanted = jax.eval_shape(stage.prepare, params, constants)  # its own mistakes come through
+    kept = hide_trained(stage, params)
+    cause: Exception | None = None
+    try:
+        if jax.eval_shape(stage.prepare, kept, constants) == wanted:
+            return wanted
+    except Exception as error:  # whatever a method does with a None
+        cause = error
+    raise InputError(
+        f"{where}, stage {stage.name}, prepare: reads parameters that the stage trains, which are "
+        "None there; read them in the loss, or leave them out by `trainable`"
+    ) from cause
 
 
 def _check_explain(

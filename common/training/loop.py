@@ -99,7 +99,7 @@ def train(
         if resident := put_resident(task.stages[0].view, source_of(0).resident, mesh):
             batch = resident.expand(batch)
         params, constants = init_params(task, place_key(seed, "init", mesh), batch, mesh)
-        shapes = place_shapes(params, mesh)
+        shapes = place_shapes(params, mesh, params)
 
         def describe(progress: Progress) -> TrainState:
             if progress.stage >= len(task.stages):

@@ -73,6 +73,12 @@ def mark_trained(stage: Stage, params: Params) -> Any:
     return trained
 
 
+def hide_trained(stage: Stage, params: Params) -> Params:
+    """The parameters as the stage's `prepare` gets them: None for those that it trains."""
+    trained = mark_trained(stage, params)
+    return jax.tree.map(lambda leaf, flag: None if flag else leaf, params, trained)
+
+
 def map_named(function: Callable[[str, Any], Any], params: Params) -> Any:
     """Maps `function(name, leaf)` over a tree, with names as "encoder/layer_0/kernel"."""
 

@@ -138,7 +138,7 @@ def load_trained(
     fresh, constants = init_params(
         task, place_key(seed, "init", mesh), copy_batch(mesh, batch), mesh
     )
-    shapes = place_shapes(fresh, mesh)
+    shapes = place_shapes(fresh, mesh, fresh)
     del fresh
     params, progress = _read_trained(task, folder, shapes, which, data, config)
     return params, prepare_constants(task.stages[-1], params, constants, mesh), progress

@@ -1,8 +1,8 @@
 """Parameters over the devices: which are split, by name, and how their rows are padded for it.
 
 A mesh has two axes. "data" splits the rows of a batch. "model" splits the rows of the tables that
-`RULES` names, and of their moments, so that a table may be larger than one device's memory.
-Everything else is a full copy on every device.
+`Task.split_tables` names, and of their moments, so that a table may be larger than one device's
+memory. Everything else is a full copy on every device.
 
 XLA splits arrays into equal parts only, and a catalogue has any number of items. So a task on a
 mesh with a "model" axis holds tables with rows of zeros at the end (`pad_task`); its functions
@@ -13,10 +13,9 @@ goes on on another: the rows of zeros are cut off or added where it is read.
 from __future__ import annotations
 
 import math
-import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import replace
-from typing import Any, NamedTuple
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -30,41 +29,41 @@ Trim = Callable[[Params], Params]
 Described = Mapping[str, tuple[tuple[int, ...], str]]  # name -> shape, dtype
 
 
-class Rule(NamedTuple):
-    """How parameters of some names lie on the mesh."""
+def place_params(params: Params, mesh: Mesh, tables: Collection[str]) -> Any:
+    """The sharding of every parameter: rows over "model" where its name is one of `tables`.
 
-    pattern: str  # a regular expression, looked for in the name, such as "item/embedding"
-    axes: tuple[str | None, ...]  # of the mesh, one for each leading axis of the array
-
-
-# The first that fits counts. Moments are named after their parameters, so they follow them.
-RULES = (
-    Rule(r"(^|/)(item|item_id|user|word)(/embedding)?$", (MODEL,)),
-    Rule(r"(^|/)shared$", (MODEL,)),  # T5's word embeddings
-    Rule("", ()),
-)
-
-
-def find_spec(name: str, ndim: int) -> PartitionSpec:
-    """How the array of that name lies on the mesh, by `RULES`.
-
-    ndim: axes of the array; one with fewer than a rule names is a full copy
+    params: arrays or shapes; tables: see `Task.split_tables`
     """
-    axes = next(rule.axes for rule in RULES if re.search(rule.pattern, name))
-    return PartitionSpec(*axes) if len(axes) <= ndim else PartitionSpec()
+
+    def place(name: str, leaf: Any) -> NamedSharding:
+        return NamedSharding(mesh, PartitionSpec(MODEL) if name in tables else PartitionSpec())
+
+    return map_named(place, params)
 
 
-def find_shardings(tree: Any, mesh: Mesh) -> Any:
-    """The sharding of every array, or shape, of a tree of parameters or of a training state."""
-    return map_named(lambda name, leaf: NamedSharding(mesh, find_spec(name, len(leaf.shape))), tree)
+def find_shardings(tree: Any, mesh: Mesh, params: Params) -> Any:
+    """The sharding of every array of a training state: as its parameter lies.
+
+    params: arrays, or shapes with shardings. Moments are named after their parameters, as
+    "opt_state/0/mu/cf/item"; an array that is named after none is a full copy.
+    """
+    places = {name: getattr(leaf, "sharding", None) for name, leaf in name_leaves(params)}
+
+    def follow(name: str, leaf: Any) -> NamedSharding:
+        while name not in places and "/" in name:
+            name = name.partition("/")[2]
+        spec = getattr(places.get(name), "spec", PartitionSpec())
+        return NamedSharding(mesh, spec if len(spec) <= len(leaf.shape) else PartitionSpec())
+
+    return map_named(follow, tree)
 
 
-def place_shapes(tree: Any, mesh: Mesh) -> Any:
+def place_shapes(tree: Any, mesh: Mesh, params: Params) -> Any:
     """A tree of shapes with the shardings of `find_shardings`."""
     return jax.tree.map(
         lambda leaf, sharding: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=sharding),
         tree,
-        find_shardings(tree, mesh),
+        find_shardings(tree, mesh, params),
     )
 
 
@@ -77,12 +76,11 @@ def pad_task(task: Task, mesh: Mesh, batch: Mapping[str, Any]) -> Task:
     if parts == 1:
         return task
     shapes, _ = jax.eval_shape(task.init, jax.random.key(0), batch)
-    split = {
+    rows = {
         name: leaf.shape[0]
         for name, leaf in name_leaves(shapes)
-        if MODEL in find_spec(name, leaf.ndim)
+        if name in task.split_tables and leaf.shape[0] % parts
     }
-    rows = {name: count for name, count in split.items() if count % parts}
 
     def pad(params: Params) -> Params:
         def add_rows(name: str, leaf: jax.Array) -> jax.Array:
@@ -101,7 +99,8 @@ def pad_task(task: Task, mesh: Mesh, batch: Mapping[str, Any]) -> Task:
     def pretrain(params: Params) -> Params:
         assert task.pretrained is not None
         whole = jax.jit(trim, out_shardings=full_sharding(mesh))(params)
-        return jax.jit(pad, out_shardings=find_shardings(params, mesh))(task.pretrained(whole))
+        places = find_shardings(params, mesh, params)
+        return jax.jit(pad, out_shardings=places)(task.pretrained(whole))
 
     return task._replace(
         init=init,

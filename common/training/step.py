@@ -16,8 +16,8 @@ from jax.sharding import Mesh
 
 from common.training.initial import plan_init
 from common.training.mesh import full_sharding, row_sharding
-from common.training.optimizers import Updater, mark_trained
-from common.training.sharding import find_shardings, place_shapes
+from common.training.optimizers import Updater, hide_trained
+from common.training.sharding import find_shardings, place_params, place_shapes
 from common.training.state import TrainState, derive_key, step_key
 from common.training.task import Batch, Constants, Metrics, Params, Stage, Task
 
@@ -32,9 +32,9 @@ def place_key(seed: int, name: str, mesh: Mesh) -> jax.Array:
 
 
 def init_params(task: Task, key: jax.Array, batch: Batch, mesh: Mesh) -> tuple[Params, Constants]:
-    """Runs `task.init` on the devices: parameters by `RULES`, a full copy of the constants."""
+    """Runs `task.init` on the devices: tables split, a full copy of the constants."""
     params, _ = jax.eval_shape(task.init, key, batch)
-    shardings = (find_shardings(params, mesh), full_sharding(mesh))
+    shardings = (place_params(params, mesh, task.split_tables), full_sharding(mesh))
     make, arguments = plan_init(task.init, key, batch)
     return jax.jit(make, out_shardings=shardings)(*arguments)
 
@@ -46,9 +46,7 @@ def prepare_constants(stage: Stage, params: Params, constants: Constants, mesh: 
     """
     if stage.prepare is None:
         return constants
-    trained = mark_trained(stage, params)
-    kept = jax.tree.map(lambda leaf, flag: None if flag else leaf, params, trained)
-
+    kept = hide_trained(stage, params)
     return jax.jit(stage.prepare, out_shardings=full_sharding(mesh))(kept, constants)
 
 
@@ -58,7 +56,7 @@ def init_state(
     """The state before a stage's first step. Takes `params` over: they must not be used again."""
     start = partial(_start, updater=updater, keeps_start=keeps_start)
     # Without out_shardings the moments of a split table would all land on one device.
-    shardings = find_shardings(jax.eval_shape(start, params), mesh)
+    shardings = find_shardings(jax.eval_shape(start, params), mesh, params)
     return jax.jit(start, out_shardings=shardings, donate_argnums=0)(params)
 
 
@@ -67,10 +65,10 @@ def describe_state(
 ) -> TrainState:
     """Shapes, dtypes and shardings of a stage's state, for restoring.
 
-    params: arrays or shapes
+    params: arrays, or shapes with shardings
     """
     start = partial(_start, updater=updater, keeps_start=keeps_start)
-    return place_shapes(jax.eval_shape(start, params), mesh)
+    return place_shapes(jax.eval_shape(start, params), mesh, params)
 
 
 def _start(params: Params, updater: Updater, keeps_start: bool) -> TrainState:
@@ -152,7 +150,7 @@ def make_step(
         )
 
     full, rows = full_sharding(mesh), row_sharding(mesh, stacked=count > 1)
-    places = find_shardings(state, mesh)
+    places = find_shardings(state, mesh, state.params)
     return jax.jit(
         run_all if count > 1 else step,
         in_shardings=(places, full, rows, full, full),

@@ -140,7 +140,11 @@ class Task(NamedTuple):
     start: str = ""
     # Stored with every checkpoint; one of another value is refused
     identities: tuple[Identity, ...] = ()
-    # Rows of the tables, by name, to which rows of zeros were added to split them over a mesh
+    # Full names, as "embedding/item_id/embedding", of the parameters whose rows (the first axis) a
+    # mesh with an axis "model" splits, for tables that are too large for one device; all others
+    # are a full copy on each. Functions see whole tables, and should look rows up by their ids.
+    split_tables: tuple[str, ...] = ()
+    # Rows of those tables, by name, to which rows of zeros were added to split them over a mesh
     rows: Mapping[str, int] = MappingProxyType({})
 
 

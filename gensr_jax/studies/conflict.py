@@ -89,7 +89,7 @@ def _describe(request: Request, seeds: list[tuple[RunFolder, Record]]) -> dict[s
 def count_parameters(request: Request, run: RunFolder) -> dict[str, int]:
     """Numbers of parameters in the layers that a run's probes look at."""
     task = build_task(run.config, request.dataset)
-    batch = take_batch(task, request.dataset, request.timeline)
+    batch = take_batch(task, request.dataset)
     key = jax.eval_shape(lambda: jax.random.key(0))
     model = jax.eval_shape(task.init, key, batch)[0]["model"]
     return {

@@ -65,9 +65,7 @@ def check_generative(request: Request) -> None:
 def open_generative(request: Request, run: RunFolder) -> Generative:
     """A run's module and its best parameters. Raises InputError where there are none."""
     opened = gensr_jax.open_model(run.config, request.dataset)
-    trained = load_model(
-        opened.task, run.workdir, run.config.seed, request.dataset, request.timeline, request.mesh
-    )
+    trained = load_model(opened.task, run.workdir, run.config.seed, request.dataset, request.mesh)
     first = request.runs[0].config.train
     view = replace(
         opened.task.view, negatives=first.negatives, negative_sampling=first.negative_sampling,
@@ -83,9 +81,7 @@ def draw_lists(request: Request, task: str, part: str, most: int) -> Lists:
     Raises InputError when the part has no row with enough history.
     """
     config = request.runs[0].config
-    chosen = choose_rows(
-        request.dataset, request.timeline, task, part, config.data.min_history, protocols=()
-    )
+    chosen = choose_rows(request.dataset, task, part, config.data.min_history, protocols=())
     order = np.argsort(draw_uniform(request.seed, SUBSET, chosen.rows, 0), kind="stable")
     keep = np.sort(order[:most])
     rows, users, targets = chosen.rows[keep], chosen.users[keep], chosen.targets[keep]
@@ -103,7 +99,7 @@ def read_lists(
         query, as a recommendation
     """
     source = evaluation_source(
-        request.dataset, request.timeline, replace(model.view, task=lists.task), lists.rows,
+        request.dataset, replace(model.view, task=lists.task), lists.rows,
         min(request.batch_size, len(lists.rows)), lists.negatives,
     )  # fmt: skip
     parts = []

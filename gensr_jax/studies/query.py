@@ -47,13 +47,10 @@ def _measure_run(request: Request, run: RunFolder) -> Measured:
     dataset = request.dataset
     unasked = dataset.n_queries + 1  # the prompt of a search without its query
     task = build_task(run.config, dataset)._replace(tasks=("search",))
-    trained = load_model(
-        task, run.workdir, run.config.seed, dataset, request.timeline, request.mesh
-    )
+    trained = load_model(task, run.workdir, run.config.seed, dataset, request.mesh)
     evaluate = make_evaluator(
         trained.task,
         dataset,
-        request.timeline,
         batch_size=run.config.eval.batch_size,
         filter_seen=run.config.eval.filter_seen,
         put_batch=lambda batch: put_batch(request.mesh, batch),

@@ -109,11 +109,9 @@ def collect_gradients(request: Request, model: Generative, task: str) -> Gradien
     Only sketches and sums are kept. A task of few rows is read again, with other negatives.
     """
     view = replace(model.view, task=task)
-    rows = len(choose_training_rows(request.dataset, request.timeline, view))
+    rows = len(choose_training_rows(request.dataset, view))
     epochs = -(-BATCHES // -(-rows // BATCH_SIZE))
-    source = training_source(
-        request.dataset, request.timeline, view, BATCH_SIZE, request.seed, epochs
-    )
+    source = training_source(request.dataset, view, BATCH_SIZE, request.seed, epochs)
     encoder = model.params["t5"]["encoder"]
     sketch = make_sketch(encoder, request.seed)
     drawn: list[np.ndarray] = []

@@ -22,7 +22,6 @@ from launch.bench.summaries import summarize
 if TYPE_CHECKING:
     from common.data.batches import Batch
     from common.data.dataset import Dataset
-    from common.data.timeline import Timeline
 
 
 @dataclass(frozen=True)
@@ -44,16 +43,12 @@ def measure(flags: Flags) -> Report:
     """Times the source, and trains."""
     from common.data.batches import iterate, training_source
     from common.data.folder import load_dataset
-    from common.data.timeline import build_timeline
     from common.data.view import View
     from launch.bench.short_runs import open_folder
 
     with open_folder(flags.data, flags.preset) as path:
         dataset = load_dataset(path)
         start = time.perf_counter()
-        timeline = build_timeline(
-            dataset.rec, dataset.search, dataset.n_users, dataset.history_order
-        )
         view = View(
             task=flags.task,
             rec_length=flags.history,
@@ -62,13 +57,13 @@ def measure(flags: Flags) -> Report:
         )
         # An epoch has at least one step: enough for the warm-up and all blocks.
         epochs = (flags.blocks + 1) * flags.batches
-        source = training_source(dataset, timeline, view, flags.batch, seed=0, epochs=epochs)
+        source = training_source(dataset, view, flags.batch, seed=0, epochs=epochs)
         seconds = time.perf_counter() - start
         rates = {
             name: summarize(_time_blocks(batches, flags.blocks, flags.batches))
             for name, batches in (("source", iter(source)), ("grain", iterate(source)))
         }
-        trainer = _train_an_epoch(flags, dataset, timeline) if flags.train else None
+        trainer = _train_an_epoch(flags, dataset) if flags.train else None
     return {
         "dataset": dataset.name,
         "rows": source.n_rows,
@@ -114,7 +109,7 @@ def _time_blocks(batches: Iterator[Batch], blocks: int, size: int) -> list[float
     return rates
 
 
-def _train_an_epoch(flags: Flags, dataset: Dataset, timeline: Timeline) -> dict[str, float]:
+def _train_an_epoch(flags: Flags, dataset: Dataset) -> dict[str, float]:
     """Examples a second of LCR's trainer, and the share of the step time that it waits for data."""
     from common.runs.methods import settle
     from launch.bench.short_runs import LastStage
@@ -124,5 +119,5 @@ def _train_an_epoch(flags: Flags, dataset: Dataset, timeline: Timeline) -> dict[
     config.data.rec_length = config.data.search_length = flags.history
     config.train.batch_size = flags.batch
     config.resident = "off"  # or there would be nothing to wait for
-    result = LastStage(settle(config), dataset, timeline, steps=0).train()
+    result = LastStage(settle(config), dataset, steps=0).train()
     return {"examples_per_second": result.examples_per_second, "wait_share": result.wait_share}

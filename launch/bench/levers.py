@@ -49,7 +49,6 @@ def measure(flags: Flags) -> Report:
     import jax
 
     from common.data.folder import load_dataset
-    from common.data.timeline import build_timeline
     from common.runs.config_file import load_config_file
     from common.runs.methods import settle
     from launch.bench.short_runs import LastStage, open_folder
@@ -58,9 +57,6 @@ def measure(flags: Flags) -> Report:
     config = load_config_file(flags.config)
     with open_folder(flags.data, flags.preset) as path, empty_cache():
         dataset = load_dataset(path, config.data.split)
-        timeline = build_timeline(
-            dataset.rec, dataset.search, dataset.n_users, dataset.history_order
-        )
         base = {"train.batch_size": flags.batch, "steps_per_dispatch": 1, "accumulate": 1,
                 "resident": "off"}  # fmt: skip
 
@@ -69,7 +65,7 @@ def measure(flags: Flags) -> Report:
             own.update_from_flattened_dict(base | changes)
             settings = settle(own)
             # The loop does not time its first call.
-            return LastStage(settings, dataset, timeline, steps + settings.steps_per_dispatch)
+            return LastStage(settings, dataset, steps + settings.steps_per_dispatch)
 
         plain = open_lane({})
         cold = plain.compile().compile_seconds

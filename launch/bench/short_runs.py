@@ -14,7 +14,6 @@ from common.data.dataset import Dataset
 from common.data.folder import PrepareSettings, write_dataset
 from common.data.histories import Columns
 from common.data.readers.synthetic import generate
-from common.data.timeline import Timeline
 from common.runs.run import open_sources
 from common.runs.tasks import build_task
 from common.settings.reading import take_fields
@@ -62,13 +61,13 @@ class FirstSteps:
 class LastStage:
     """The last stage of a run, with its batches, on one device."""
 
-    def __init__(self, settings: Any, dataset: Dataset, timeline: Timeline, steps: int) -> None:
+    def __init__(self, settings: Any, dataset: Dataset, steps: int) -> None:
         """settings: of a method; steps: of a training; 0 = an epoch"""
         task = build_task(settings, dataset)
         self._settings, self._mesh = settings, make_mesh(jax.devices()[:1])
         self.stage = task.stages[-1]._replace(epochs=max(steps, 1))  # an epoch has a step or more
         self._task = task._replace(stages=(self.stage,))
-        open_source, _ = open_sources(settings, self._task, dataset, timeline, self._mesh)
+        open_source, _ = open_sources(settings, self._task, dataset, self._mesh)
         source = open_source(self.stage)
         self._source = FirstSteps(source, steps or source.steps_per_epoch)
 

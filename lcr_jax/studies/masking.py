@@ -87,9 +87,7 @@ def _measure_run(request: Request, run: RunFolder) -> Measured | None:
     rank = make_ranker(request, run, trained)
     plain_ranks = rank(None)
     view = dataclasses.replace(task.view, negatives=0)
-    source = evaluation_source(
-        request.dataset, request.timeline, view, plain_ranks.row, request.batch_size
-    )
+    source = evaluation_source(request.dataset, view, plain_ranks.row, request.batch_size)
     batches = [source[step] for step in range(len(source))]
     weigh = make_weigher(*trained, request.mesh)
     weights: dict[int, np.ndarray] = {}  # by test row, in the order of the window's slots

@@ -95,7 +95,7 @@ def _measure_run(request: Request, run: RunFolder) -> Measured:
     trained = _open_wide(request, run)
     view = trained.task.view
     rank = make_ranker(request, run, trained)
-    pool = pool_searches(request.timeline, view.clicks)
+    pool = pool_searches(request.dataset.timeline, view.clicks)
     weigh = make_weigher(*trained, request.mesh) if trained.task.explain else None
     columns: Columns = {}
     for share in SHARES:
@@ -106,9 +106,7 @@ def _measure_run(request: Request, run: RunFolder) -> Measured:
             found: Columns = metrics_from_ranks(table.rank_low, table.rank_high)
             found = {name: found[name] for name in METRICS}
             if share and weigh is not None:
-                source = evaluation_source(
-                    request.dataset, request.timeline, view, table.row, request.batch_size
-                )
+                source = evaluation_source(request.dataset, view, table.row, request.batch_size)
                 parts = []
                 for step in range(len(source)):
                     batch = edit(source[step])

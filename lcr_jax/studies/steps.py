@@ -103,8 +103,8 @@ def _measure_readout(request: Request, name: str, steps: int, has_evidence: bool
             trained = load_run(request, run, task)
             if has_evidence:
                 report = weigh_evidence(
-                    *trained, request.dataset, request.timeline, request.mesh,
-                    request.batch_size, request.seed, swaps=0,
+                    *trained, request.dataset, request.mesh, request.batch_size, request.seed,
+                    swaps=0,
                 )  # fmt: skip
                 weights.setdefault(str(k), []).append(report["model"])
             return _gain(make_ranker(request, run, trained)(None))

@@ -34,8 +34,8 @@ def measure(request: Request) -> dict[str, Any]:
         if trained.task.explain is None:
             raise InputError(f"--runs: {run.name} gives searches no weights; leave it out")
         report = weigh_evidence(
-            *trained, request.dataset, request.timeline, request.mesh,
-            request.batch_size, request.seed, swaps=request.draws,
+            *trained, request.dataset, request.mesh, request.batch_size, request.seed,
+            swaps=request.draws,
         )  # fmt: skip
         entry = found.setdefault(run.name, {name: [] for name in SCORERS})
         entry["own"].append(report["model"])

@@ -18,7 +18,6 @@ from common.data.batches import evaluation_source
 from common.data.dataset import Dataset
 from common.data.events import RecEvents, make_searches
 from common.data.sequences import sequence_source
-from common.data.timeline import build_timeline
 from common.data.view import View
 from common.errors import InputError
 from common.training.loop import train
@@ -71,10 +70,9 @@ def random_dataset(seed: int, order: str, n: int = 120) -> Dataset:
 
 
 def open_both(dataset, batch_size=3, view=VIEW):
-    timeline = build_timeline(dataset.rec, dataset.search, dataset.n_users, dataset.history_order)
     rows = dataset.rows["rec", "train"]
-    usual = evaluation_source(dataset, timeline, view, rows, len(rows))
-    return sequence_source(dataset, timeline, view, batch_size, 0, 1), usual
+    usual = evaluation_source(dataset, view, rows, len(rows))
+    return sequence_source(dataset, view, batch_size, 0, 1), usual
 
 
 @pytest.fixture(scope="module")
@@ -233,8 +231,7 @@ def test_fifty_sequences_are_learned_by_heart():
 
     params = fit(params)
     rows = np.arange(length - 1, users * length, length)  # the last event of each user
-    timeline = build_timeline(dataset.rec, dataset.search, dataset.n_users, "time")
-    last = on_device(evaluation_source(dataset, timeline, task.view, rows, users)[0])
+    last = on_device(evaluation_source(dataset, task.view, rows, users)[0])
     scores = task.score_catalogue(params, constants, last, jnp.arange(1, n_items + 1))
     np.testing.assert_array_equal(scores.argmax(axis=1) + 1, item[:, -1])
 
@@ -273,8 +270,7 @@ def test_a_run_that_was_stopped_goes_on_to_the_same_parameters(tmp_path):
             return {"rec/full/NDCG@10": 0.5}
 
         def open_source(stage):
-            timeline = build_timeline(dataset.rec, dataset.search, dataset.n_users, "time")
-            return sequence_source(dataset, timeline, stage.view, stage.batch_size, 0, stage.epochs)
+            return sequence_source(dataset, stage.view, stage.batch_size, 0, stage.epochs)
 
         mesh = make_mesh(jax.devices()[:1])
         settings = TrainSettings(show_progress=False, tensorboard=False)

@@ -8,7 +8,6 @@ import pytest
 from baselines_jax.workload import Sizes, open_work
 from common.data.folder import load_dataset
 from common.data.sequences import sequence_source
-from common.data.timeline import build_timeline
 from common.data.view import HOST_FIELDS
 
 
@@ -17,8 +16,7 @@ def test_it_packs_and_counts(tiny):
     work = open_work(sizes)
     load, score = work.loads["supervised"], work.loads["score"]
     dataset = load_dataset(tiny)
-    timeline = build_timeline(dataset.rec, dataset.search, dataset.n_users, dataset.history_order)
-    real = sequence_source(dataset, timeline, work.task.stages[0].view, 3, 0, 1)[0]
+    real = sequence_source(dataset, work.task.stages[0].view, 3, 0, 1)[0]
     real = {name: array for name, array in real.items() if name not in (*HOST_FIELDS, "user")}
     assert real.keys() == load.batch.keys()
     for name, array in load.batch.items():

@@ -71,7 +71,7 @@ def _restore(folder: Path) -> Content:
     """What a run goes on from."""
     mesh = make_mesh(jax.devices()[:1])
     with Checkpoints(folder / "checkpoints") as checkpoints:
-        found = restore_newest(checkpoints, lambda _: place_shapes(_make_state(0), mesh), PRINT)
+        found = restore_newest(checkpoints, lambda _: place_shapes(_make_state(0), mesh, {}), PRINT)
     if found is None:
         return Content(None)
     state, progress = found

@@ -11,7 +11,6 @@ from ml_collections import ConfigDict
 from common.data.batches import training_source
 from common.data.dataset import Dataset
 from common.data.events import RecEvents, make_searches
-from common.data.timeline import build_timeline
 from common.data.view import View
 from common.ranking.protocols import make_validator
 from common.runs.validation import open_validators
@@ -97,29 +96,28 @@ def make_groups(seed=0):
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory):
     folder, dataset = tmp_path_factory.mktemp("cf"), make_groups()
-    timeline = build_timeline(dataset.rec, dataset.search, dataset.n_users, dataset.history_order)
     task, mesh = make_task(dataset), make_mesh(jax.devices()[:1])
     config = ConfigDict({"eval": {"batch_size": 128, "filter_seen": "history"}})
 
     def open_source(stage):
-        return training_source(dataset, timeline, stage.view, stage.batch_size, 0, stage.epochs)
+        return training_source(dataset, stage.view, stage.batch_size, 0, stage.epochs)
 
     result = train(
         task,
         open_source,
-        open_validators(config, task, dataset, timeline, mesh),
+        open_validators(config, task, dataset, mesh),
         TrainSettings(show_progress=False, tensorboard=False),
         folder / "run",
         0,
         mesh,
     )
-    return task, dataset, timeline, result
+    return task, dataset, result
 
 
 def test_it_learns_more_than_popularity(trained):
-    task, dataset, timeline, result = trained
+    task, dataset, result = trained
     judged = judge_as(task, task.stages[0])
-    ours = make_validator(judged, dataset, timeline, protocols=("full",))
+    ours = make_validator(judged, dataset, protocols=("full",))
     rows = dataset.rows["rec", "train"]
     counts = jnp.asarray(np.bincount(dataset.rec.item[rows], minlength=dataset.n_items + 1))
 
@@ -127,7 +125,7 @@ def test_it_learns_more_than_popularity(trained):
         return jnp.broadcast_to(counts[items].astype(jnp.float32), (len(batch["user"]), len(items)))
 
     popular = make_validator(
-        task._replace(score_catalogue=score_popular), dataset, timeline, protocols=("full",)
+        task._replace(score_catalogue=score_popular), dataset, protocols=("full",)
     )
     key = "rec/full/NDCG@10"
     learned = ours(result.params, result.constants)
@@ -145,9 +143,9 @@ def test_only_its_own_parameters_move(trained):
 
 
 def test_every_train_row_is_a_target(trained):
-    task, dataset, timeline, _ = trained
+    task, dataset, _ = trained
     stage = task.stages[0]
-    source = training_source(dataset, timeline, stage.view, 128, 0, 1)
+    source = training_source(dataset, stage.view, 128, 0, 1)
     assert source.n_rows == sum(len(dataset.rows[name, "train"]) for name in ("rec", "search"))
     assert source[0]["negatives"].shape == (128, 1)
     assert source[0]["rec_item"].shape == (128, 0)

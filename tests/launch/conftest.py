@@ -12,7 +12,6 @@ import jax
 import pytest
 
 from common.data.folder import load_dataset
-from common.data.timeline import build_timeline
 from launch import main as train_command
 from launch.command import run_command
 
@@ -55,12 +54,6 @@ def small_runs(load_beside):
 def dataset(tiny):
     """The tiny dataset."""
     return load_dataset(tiny)
-
-
-@pytest.fixture(scope="session")
-def timeline(dataset):
-    """The timeline of the tiny dataset."""
-    return build_timeline(dataset.rec, dataset.search, dataset.n_users, dataset.history_order)
 
 
 @pytest.fixture(scope="session")

@@ -17,12 +17,11 @@ from jax.sharding import Mesh
 from common.data.batches import training_source
 from common.data.dataset import Dataset
 from common.data.folder import load_dataset
-from common.data.timeline import Timeline, build_timeline
 from common.runs.config_file import load_config_file
 from common.runs.tasks import build_task, take_batch
 from common.training.mesh import MODEL, full_sharding, put_batch, read_mesh, row_sharding
 from common.training.optimizers import map_named, name_leaves
-from common.training.sharding import find_shardings, find_spec, pad_task
+from common.training.sharding import pad_task, place_params
 from common.training.step import init_params, place_key, prepare_constants
 from common.training.task import Task
 
@@ -35,22 +34,22 @@ CHANGES: dict[str, dict[str, Any]] = {
 # Compiles in a fraction of the time; what it makes is slower, and small here.
 
 
-def start(method: str, dataset: Dataset, timeline: Timeline) -> tuple[Task, Any, Any]:
+def start(method: str, dataset: Dataset) -> tuple[Task, Any, Any]:
     """The task of a tiny config, and its first parameters and constants, on the host."""
     config = load_config_file(str(ROOT / f"{method}_jax/configs/tiny.py"))
     config.update_from_flattened_dict(CHANGES[method])
     config.train.batch_size = 16
     task, mesh = build_task(config, dataset), read_mesh("data:1")
-    batch = put_batch(mesh, take_batch(task, dataset, timeline))
+    batch = put_batch(mesh, take_batch(task, dataset))
     return task, *jax.device_get(init_params(task, place_key(0, "init", mesh), batch, mesh))
 
 
 def differentiate(
-    task: Task, params: Any, constants: Any, mesh: Mesh, dataset: Dataset, timeline: Timeline
+    task: Task, params: Any, constants: Any, mesh: Mesh, dataset: Dataset
 ) -> dict[str, np.ndarray]:
     """{"STAGE/loss": its loss, "STAGE/PARAMETER": its gradient, without padded rows,
     "STAGE|gathered": see `list_gathered`}."""
-    task = pad_task(task, mesh, take_batch(task, dataset, timeline))
+    task = pad_task(task, mesh, take_batch(task, dataset))
     parts, full, found = mesh.shape[MODEL], full_sharding(mesh), {}
 
     def add_rows(name: str, array: np.ndarray) -> np.ndarray:
@@ -58,12 +57,12 @@ def differentiate(
         return np.pad(array, [(0, missing)] + [(0, 0)] * (array.ndim - 1)) if missing else array
 
     params = map_named(add_rows, params)
-    places = find_shardings(params, mesh)
+    places = place_params(params, mesh, task.split_tables)
     params = jax.device_put(params, places)
     copies = jax.jit(lambda same: same, out_shardings=full).lower(params).compile()
     assert parts == 1 or list_gathered(copies.as_text(), params)  # it can find what it looks for
     for stage in task.stages:
-        source = training_source(dataset, timeline, stage.view, stage.batch_size, 0, 1)
+        source = training_source(dataset, stage.view, stage.batch_size, 0, 1)
         own = prepare_constants(stage, params, jax.device_put(constants, full), mesh)
         if stage.keeps_start:
             own = {**own, "start": params}
@@ -95,8 +94,8 @@ def list_gathered(program: str, params: Any) -> list[str]:
     """Shapes, as text, that a compiled program gathers on every device and that are a table's."""
     tables = {
         ",".join(map(str, leaf.shape))
-        for name, leaf in name_leaves(params)
-        if MODEL in find_spec(name, leaf.ndim)
+        for leaf in jax.tree.leaves(params)
+        if MODEL in leaf.sharding.spec
     }
     gathered = re.findall(r"= [^=]*? all-gather\(", program)
     shapes = {shape for line in gathered for shape in re.findall(r"\[([\d,]+)\]", line)}
@@ -107,12 +106,11 @@ def main() -> None:
     jax.config.update("jax_platforms", "cpu")
     jax.config.update("jax_num_cpu_devices", 8)
     dataset = load_dataset(Path(sys.argv[1]), "leave_one_out_joint")
-    timeline = build_timeline(dataset.rec, dataset.search, dataset.n_users, dataset.history_order)
     flat = {}
     for method in CHANGES:
-        begun = start(method, dataset, timeline)
+        begun = start(method, dataset)
         for text in MESHES:
-            found = differentiate(*begun, read_mesh(text), dataset, timeline)
+            found = differentiate(*begun, read_mesh(text), dataset)
             flat |= {f"{method}|{text}|{name}": array for name, array in found.items()}
     np.savez(sys.argv[2], **flat)
 

@@ -267,7 +267,7 @@ def test_a_folder_that_vanishes(command, when, disk, mounts, tiny, finished, req
 @pytest.mark.parametrize(
     ("command", "when"),
     [
-        ("main", "common.runs.run:build_timeline"),
+        ("main", "common.data.dataset:build_timeline"),
         ("main", "common.data.loading:make_rec_events"),
         ("audit", "common.data.loading:make_rec_events"),
         ("audit", "common.data.audit:audit_dataset"),

@@ -32,7 +32,7 @@ def find_user(dataset, searching):
     return int(users[np.isin(users, dataset.search.user) == searching][0])
 
 
-def test_users_are_explained(finished, run, dataset, timeline):
+def test_users_are_explained(finished, run, dataset):
     some, none = (find_user(dataset, searching) for searching in (True, False))
     raw = resolve_users(dataset, f"#{none}")[0].raw_id
     outcome = run(finished, "--mode=explain", f"--users=#{some},{raw},#{some}")
@@ -58,7 +58,7 @@ def test_users_are_explained(finished, run, dataset, timeline):
         np.testing.assert_allclose(columns[:, :2].mean(axis=1), columns[:, 2], rtol=1e-5)
         assert (folder / f"{name}.txt").read_text() in outcome.out
         assert (folder / f"{name}.png").read_bytes()[:8] == b"\x89PNG\r\n\x1a\n"
-        events = timeline.ends("rec", ranks.row[place : place + 1])
+        events = dataset.timeline.ends("rec", ranks.row[place : place + 1])
         assert len(told["history"]) == min(8, int((events[0] - events[2])[0]))
         assert len(told["searches"]) == min(6, int((events[1] - events[3])[0]))
     assert told["searches"] == []
@@ -123,18 +123,18 @@ def test_without_matplotlib_the_texts_are_written(finished, run, monkeypatch, tm
     assert {p.name for p in (workdir / "explain").iterdir()} == {"u03.csv", "u03.json", "u03.txt"}
 
 
-def test_parts_are_tried_in_order(dataset, timeline):
+def test_parts_are_tried_in_order(dataset):
     user = User("u03", 3)
-    test = choose_case(dataset, timeline, user, 1)
+    test = choose_case(dataset, user, 1)
     assert (test.part, dataset.rec.user[test.row]) == ("test", 3)
     none = np.zeros(0, np.int64)
     rows = {**dataset.rows, ("rec", "test"): none}
-    assert choose_case(dataclasses.replace(dataset, rows=rows), timeline, user, 1).part == "valid"
+    assert choose_case(dataclasses.replace(dataset, rows=rows), user, 1).part == "valid"
     rows[("rec", "valid")] = none
-    case = choose_case(dataclasses.replace(dataset, rows=rows), timeline, user, 1)
+    case = choose_case(dataclasses.replace(dataset, rows=rows), user, 1)
     assert case.part == "next"
     view = View(rec_length=40, search_length=40, negatives=0)
-    batch = evaluation_source(case.dataset, case.timeline, view, np.array([case.row]), 2)[0]
+    batch = evaluation_source(case.dataset, view, np.array([case.row]), 2)[0]
     own = (dataset.rec.user == 3) & dataset.rec.positive
     assert (
         batch["rec_item"][0][batch["rec_mask"][0] != 0].tolist() == dataset.rec.item[own].tolist()
@@ -144,7 +144,7 @@ def test_parts_are_tried_in_order(dataset, timeline):
     ages = np.concatenate([batch["rec_age_ms"][0], batch["search_age_ms"][0]])
     assert ages[batch["order"][0] == 0].tolist() == [1]  # 1 ms after the newest event
     with pytest.raises(InputError, match=r"--users: u03 has \d+ event\(s\), the model needs"):
-        choose_case(dataclasses.replace(dataset, rows=rows), timeline, user, 99)
+        choose_case(dataclasses.replace(dataset, rows=rows), user, 99)
 
 
 def test_names_fall_back(dataset):

@@ -43,7 +43,7 @@ def check_weights(told, length=5):
         np.testing.assert_allclose(grid.sum(axis=0), 1, rtol=1e-5)
 
 
-def test_both_tasks_are_explained(gensr, explain, dataset, timeline):
+def test_both_tasks_are_explained(gensr, explain, dataset):
     ranks = read_ranks(gensr.workdir / "ranks.parquet")
     number = int(ranks["search", "full"].user[0])
     only_rec = int(np.setdiff1d(ranks["rec", "full"].user, ranks["search", "full"].user)[0])
@@ -66,7 +66,7 @@ def test_both_tasks_are_explained(gensr, explain, dataset, timeline):
             table.rank_low[line],
             table.rank_high[line],
         )
-        seen = find_seen(dataset, timeline, task, row, "history").items
+        seen = find_seen(dataset, task, row, "history").items
         assert target["ranked_items"] == dataset.n_items - len(seen)
         assert told["found"] == {"by": "lightgcn", "count": 20}
         best = [item["item"] for item in told["recommendations"]]
@@ -82,7 +82,7 @@ def test_both_tasks_are_explained(gensr, explain, dataset, timeline):
         check_weights(told)
         # The history: the newest clicks of both services before the target, newest first.
         assert {item["item"] for item in told["history"]} <= {
-            *timeline.history_items(task, row)[1].tolist(), target["item"]
+            *dataset.timeline.history_items(task, row)[1].tolist(), target["item"]
         }  # fmt: skip
         ages = [item["age_ms"] for item in told["history"]]
         assert ages == sorted(ages)
@@ -114,31 +114,31 @@ def test_a_run_without_anything_that_finds_items_is_refused(explain):
     assert not folder.exists()
 
 
-def test_search_targets_are_found_or_not_there(dataset, timeline):
+def test_search_targets_are_found_or_not_there(dataset):
     rows = dataset.rows["search", "test"]
     user = int(dataset.search.user[rows[0]])
-    case = find_case(dataset, timeline, User("x", user), 1, "search")
+    case = find_case(dataset, User("x", user), 1, "search")
     assert (case.row, case.part, case.task) == (
         rows[dataset.search.user[rows] == user][-1],
         "test",
         "search",
     )
-    assert find_case(dataset, timeline, User("x", user), 10**6, "search") is None
+    assert find_case(dataset, User("x", user), 10**6, "search") is None
 
 
-def test_what_comes_next_leaves_the_rows_of_others_in_place(dataset, timeline):
+def test_what_comes_next_leaves_the_rows_of_others_in_place(dataset):
     """Also where the seen items are those of the training rows."""
     none = np.zeros(0, np.int64)
     rows = {key: none if key[1] != "train" else rows for key, rows in dataset.rows.items()}
     bare = dataclasses.replace(dataset, rows=rows)
-    case = choose_case(bare, timeline, User("u03", 3), 1)
+    case = choose_case(bare, User("u03", 3), 1)
     assert case.part == "next"
     moved = case.dataset.rows["rec", "train"]
     assert case.row not in moved
     np.testing.assert_array_equal(
         case.dataset.rec.item[moved], dataset.rec.item[rows["rec", "train"]]
     )
-    seen = find_seen(case.dataset, case.timeline, "rec", np.array([case.row]), "train").items
+    seen = find_seen(case.dataset, "rec", np.array([case.row]), "train").items
     own = rows["rec", "train"][dataset.rec.user[rows["rec", "train"]] == 3]
     assert set(dataset.rec.item[own]) <= set(seen.tolist())
 

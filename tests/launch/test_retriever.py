@@ -11,7 +11,6 @@ import pytest
 
 from common.data.fingerprint import describe_data
 from common.data.folder import load_dataset
-from common.data.timeline import build_timeline
 from common.data.view import View
 from common.ranking.ranks import read_ranks
 from common.ranking.results import read_results
@@ -80,7 +79,6 @@ def test_the_run_of_lcr_finds_and_gensr_ranks(gensr, finished, evaluate):
 def test_a_method_without_training_brings_its_own_view(tiny, tmp_path):
     """Item kNN; that all rows are ranked whatever its min_history is a test of the evaluator."""
     dataset = load_dataset(tiny)
-    timeline = build_timeline(dataset.rec, dataset.search, dataset.n_users, dataset.history_order)
     knn = load_config_file(KNN)
     knn.data.path, knn.data.min_history = str(tiny), 8
     claim_workdir(tmp_path, settle(knn), describe_data(dataset))
@@ -92,13 +90,13 @@ def test_a_method_without_training_brings_its_own_view(tiny, tmp_path):
         score=lambda *_: None, retrievers={"rec": first, "search": first},
     )  # fmt: skip
     mesh = make_mesh(jax.devices()[:1])
-    found = attach_retriever(config, task, dataset, timeline, mesh).retrievers
+    found = attach_retriever(config, task, dataset, mesh).retrievers
     assert found["search"] is first
     assert (found["rec"].name, found["rec"].count) == ("item_knn", 15)
     assert found["rec"].origin == {"run": str(tmp_path)}
     assert found["rec"].other.view.min_history == 8
     assert found["rec"].other.constants["items"].shape[0] == dataset.n_items + 1
-    assert attach_retriever(Settings(), task, dataset, timeline, mesh) is task
+    assert attach_retriever(Settings(), task, dataset, mesh) is task
 
 
 def test_what_cannot_retrieve_is_refused(gensr, finished, evaluate, tiny, tmp_path):

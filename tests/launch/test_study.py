@@ -11,7 +11,6 @@ import pytest
 
 from common.data.folder import PrepareSettings, load_dataset, write_dataset
 from common.data.readers.synthetic import generate
-from common.data.timeline import build_timeline
 from common.errors import InputError
 from common.ranking.results import read_results
 from common.runs.trained import parse_runs
@@ -70,8 +69,7 @@ def test_noise(finished, knn, tiny, ask, monkeypatch):
     assert results["against"]["kNN"]["1.0"]["half"]["value"] == pytest.approx(-change)
     # Twice as many searches as before, and the null event.
     dataset = load_dataset(tiny)
-    timeline = build_timeline(dataset.rec, dataset.search, dataset.n_users, "time")
-    _, end, _, start = timeline.ends("rec", dataset.rows["rec", "test"])
+    _, end, _, start = dataset.timeline.ends("rec", dataset.rows["rec", "test"])
     sizes = np.minimum(end - start, 6)
     sizes = sizes[sizes > 0]
     assert noisy["rows_with_searches"] == len(sizes)

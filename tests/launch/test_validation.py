@@ -9,7 +9,6 @@ import jax.numpy as jnp
 import pytest
 
 from common.data.folder import load_dataset
-from common.data.timeline import build_timeline
 from common.data.view import View, candidate_items
 from common.errors import InputError
 from common.ranking.results import read_results
@@ -56,8 +55,7 @@ def make_stage(name, metric, **changes):
 @pytest.fixture(scope="module")
 def data(tiny):
     dataset = load_dataset(tiny, "leave_one_out_joint")
-    timeline = build_timeline(dataset.rec, dataset.search, dataset.n_users, dataset.history_order)
-    return dataset, timeline, make_mesh(jax.devices()[:1])
+    return dataset, make_mesh(jax.devices()[:1])
 
 
 def test_every_stage_is_judged_by_its_own_scores(data):
@@ -91,7 +89,7 @@ def without_lists(dataset):
 
 
 def test_without_lists_a_stage_is_judged_by_the_full_ranking(data, capsys):
-    dataset, timeline, mesh = data
+    dataset, mesh = data
     config = replace(CONFIG, train=Train(metric="mean/uniform99/MRR"))
     stages = [make_stage("a", "mean/uniform99/MRR"), make_stage("b", "rec/full/HR@5")]
     task = make_task(*stages)._replace(score_catalogue=all_by_id(1.0))
@@ -101,7 +99,7 @@ def test_without_lists_a_stage_is_judged_by_the_full_ranking(data, capsys):
     told = capsys.readouterr().err
     assert "config.train.metric: 'mean/uniform99/MRR' needs the candidate lists uniform99" in told
     assert "has none: judged by mean/full/MRR" in told
-    open_validator = open_validators(config, settled, without_lists(dataset), timeline, mesh)
+    open_validator = open_validators(config, settled, without_lists(dataset), mesh)
     values = open_validator(settled.stages[0])({}, {})
     assert values["rec/full/MRR"] == values["mean/full/MRR"]
     message = r"config\.train\.metric: .* has none for .*; numbers ranks no catalogue; prepare"

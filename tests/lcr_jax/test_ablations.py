@@ -11,7 +11,6 @@ from common.data.batches import training_source
 from common.data.folder import PrepareSettings, write_dataset
 from common.data.loading import load_dataset
 from common.data.readers.synthetic import generate
-from common.data.timeline import build_timeline
 from common.data.view import HOST_FIELDS
 from common.errors import InputError
 from lcr_jax import build
@@ -103,8 +102,7 @@ def test_no_rl_forgets_where_the_second_stage_starts():
 
 
 def take_batch(task, dataset, size=16):
-    timeline = build_timeline(dataset.rec, dataset.search, dataset.n_users, "time")
-    source = training_source(dataset, timeline, task.view, size, 0, 1)
+    source = training_source(dataset, task.view, size, 0, 1)
     return {k: v for k, v in source[0].items() if k not in HOST_FIELDS}
 
 

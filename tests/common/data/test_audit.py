@@ -173,8 +173,8 @@ def test_a_wrong_timeline_is_found_from_the_raw_tables(clean, monkeypatch, field
         later = np.minimum(getattr(line, field) + 1, events[line.rec_user + 1])
         return dataclasses.replace(line, **{field: later})
 
-    monkeypatch.setattr(audit_histories, "build_timeline", build_wrongly)
-    assert "F10" in _checks(clean)
+    monkeypatch.setattr("common.data.dataset.build_timeline", build_wrongly)
+    assert "F10" in _checks(dataclasses.replace(clean))
 
 
 def test_small_chunks_find_the_same(clean, shop, monkeypatch, tmp_path):

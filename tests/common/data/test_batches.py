@@ -10,7 +10,6 @@ from hypothesis import strategies as st
 
 from common.data.batches import evaluation_source, iterate, training_source
 from common.data.click_times import order_clicks
-from common.data.timeline import build_timeline
 from common.data.view import HOST_FIELDS, View
 from common.errors import InputError
 
@@ -45,9 +44,8 @@ def _assert_equal(left, right):
 
 def _source(random_log, make_dataset, batch_size=8, **changes):
     dataset = make_dataset(*random_log(7, n_items=40, n_events=97))
-    timeline = build_timeline(dataset.rec, dataset.search, dataset.n_users, "time")
     settings = {"seed": 5, "epochs": 3} | changes
-    return training_source(dataset, timeline, View(task="rec", **SMALL), batch_size, **settings)
+    return training_source(dataset, View(task="rec", **SMALL), batch_size, **settings)
 
 
 def _pad(values, length, pad=0):
@@ -113,12 +111,11 @@ def _naive_example(dataset, view, order, row):
 )
 def test_gather_equals_a_plain_loop(random_log, make_dataset, seed, order, task, lengths):
     dataset = make_dataset(*random_log(seed), history_order=order)
-    timeline = build_timeline(dataset.rec, dataset.search, dataset.n_users, order)
     rows = dataset.rows[task, "train"]
     if not len(rows):
         return
     view = View(task=task, rec_length=lengths[0], search_length=lengths[1], clicks=lengths[2])
-    batch = evaluation_source(dataset, timeline, view, rows, len(rows))[0]
+    batch = evaluation_source(dataset, view, rows, len(rows))[0]
     np.testing.assert_array_equal(batch["row"], rows)
     for i, row in enumerate(rows):
         for name, expected in _naive_example(dataset, view, order, row).items():
@@ -129,9 +126,8 @@ def test_order_is_the_merged_timeline(rec_events, search_events, make_dataset):
     rec = rec_events([(1, 10, 0, 5, 1), (1, 20, 0, 6, 1), (1, 40, 0, 7, 1)])
     search = search_events([(1, 20, 1, 3, (6, 8, 9)), (1, 30, 0, 4, ())])
     dataset = make_dataset(rec, search)
-    timeline = build_timeline(rec, search, 1, "time")
     view = View(rec_length=3, search_length=3, clicks=2)
-    batch = evaluation_source(dataset, timeline, view, np.array([2]), 1)[0]
+    batch = evaluation_source(dataset, view, np.array([2]), 1)[0]
     # Oldest to newest: rec@10, rec@20, search@20 (rec first in a tie), search@30.
     assert batch["order"].tolist() == [[3, 2, 6, 1, 0, 6]]
     assert batch["rec_item"].tolist() == [[5, 6, 0]]
@@ -145,8 +141,7 @@ def test_order_is_the_merged_timeline(rec_events, search_events, make_dataset):
 @pytest.mark.parametrize("task", ["rec", "search"])
 def test_fields_have_their_types_and_shapes(random_log, make_dataset, task):
     dataset = make_dataset(*random_log(1, n_items=40))
-    timeline = build_timeline(dataset.rec, dataset.search, dataset.n_users, "time")
-    source = training_source(dataset, timeline, View(task=task, **SMALL), 8, seed=0, epochs=1)
+    source = training_source(dataset, View(task=task, **SMALL), 8, seed=0, epochs=1)
     batch = source[0]
     shapes = {name: (array.dtype, array.shape[1:]) for name, array in batch.items()}
     assert shapes == FIELDS
@@ -178,11 +173,10 @@ def test_an_epoch_has_every_usable_row_once(random_log, make_dataset):
 
 def test_targets_have_the_history_that_the_view_asks_for(random_log, make_dataset):
     dataset = make_dataset(*random_log(7))
-    timeline = build_timeline(dataset.rec, dataset.search, dataset.n_users, "time")
-    sizes = timeline.history_size("rec", dataset.rows["rec", "train"])
+    sizes = dataset.timeline.history_size("rec", dataset.rows["rec", "train"])
     for needed in (0, 1, 6):
         view = View(min_history=needed)
-        source = training_source(dataset, timeline, view, 4, seed=0, epochs=1)
+        source = training_source(dataset, view, 4, seed=0, epochs=1)
         assert source.n_rows == (sizes >= needed).sum()
 
 
@@ -247,11 +241,10 @@ def test_negatives_change_with_the_epoch_and_the_seed(random_log, make_dataset):
 
 def test_evaluation_keeps_rows_and_lists_in_order(random_log, make_dataset):
     dataset = make_dataset(*random_log(2))
-    timeline = build_timeline(dataset.rec, dataset.search, dataset.n_users, "time")
     rows = dataset.rows["search", "train"][:7]
     negatives = np.arange(21, dtype=np.int32).reshape(7, 3)
     view = View(task="search", **SMALL)
-    source = evaluation_source(dataset, timeline, view, rows, 4, negatives)
+    source = evaluation_source(dataset, view, rows, 4, negatives)
     first, last = list(iterate(source))
     assert len(source) == source.steps_per_epoch == 2
     np.testing.assert_array_equal(np.concatenate([first["row"], last["row"][:3]]), rows)
@@ -264,11 +257,10 @@ def test_evaluation_keeps_rows_and_lists_in_order(random_log, make_dataset):
 
 def test_padding_does_not_change_a_mean(random_log, make_dataset):
     dataset = make_dataset(*random_log(2))
-    timeline = build_timeline(dataset.rec, dataset.search, dataset.n_users, "time")
     rows = dataset.rows["rec", "train"][:7]
     means = []
     for batch_size in (7, 4):
-        batches = list(evaluation_source(dataset, timeline, View(), rows, batch_size))
+        batches = list(evaluation_source(dataset, View(), rows, batch_size))
         total = sum((batch["target"] * batch["valid"].astype(int)).sum() for batch in batches)
         means.append(total / sum(int(batch["valid"].sum()) for batch in batches))
     assert means[0] == means[1] == dataset.rec.target[rows].mean()
@@ -288,11 +280,10 @@ def test_bad_requests_are_refused(random_log, make_dataset):
     with pytest.raises(InputError, match=r"batch_size 8: does not divide by 3 processes"):
         _source(random_log, make_dataset, process=0, processes=3)
     dataset = make_dataset(*random_log(7))
-    timeline = build_timeline(dataset.rec, dataset.search, dataset.n_users, "time")
     with pytest.raises(InputError, match=r"rec_train: no row with a history of at least 999"):
-        training_source(dataset, timeline, View(min_history=999), 8, seed=0, epochs=1)
+        training_source(dataset, View(min_history=999), 8, seed=0, epochs=1)
     with pytest.raises(InputError, match="0 rows in batches of 4"):
-        evaluation_source(dataset, timeline, View(), np.zeros(0, np.int64), 4)
+        evaluation_source(dataset, View(), np.zeros(0, np.int64), 4)
     rows = dataset.rows["rec", "train"][:1]
     with pytest.raises(InputError, match="2 lists for 1 rows"):
-        evaluation_source(dataset, timeline, View(), rows, 4, np.zeros((2, 3), np.int32))
+        evaluation_source(dataset, View(), rows, 4, np.zeros((2, 3), np.int32))

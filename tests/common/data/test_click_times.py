@@ -22,7 +22,6 @@ from common.data.negatives import train_items
 from common.data.readers.table_options import TableOptions
 from common.data.readers.tables import read_tables
 from common.data.splits import SPLITS, make_split
-from common.data.timeline import build_timeline
 from common.errors import InputError
 
 PROPERTY = settings(derandomize=True, deadline=None, max_examples=50)
@@ -224,7 +223,7 @@ def _prepare(out, raw, **changes):
 
 def _count_known(dataset, task="rec", part="test"):
     rows = dataset.rows[task, part]
-    line = build_timeline(dataset.rec, dataset.search, dataset.n_users, dataset.history_order)
+    line = dataset.timeline
     known = line.known_items(task, rows)
     hit = known.item == dataset.events(task).target[rows][known.owner]
     return len(np.unique(known.owner[hit])), len(rows)

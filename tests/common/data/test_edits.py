@@ -16,7 +16,6 @@ from common.data.edits import (
 )
 from common.data.folder import PrepareSettings, load_dataset, write_dataset
 from common.data.readers.synthetic import generate
-from common.data.timeline import build_timeline
 from common.errors import InputError
 
 M, N = 3, 3
@@ -198,8 +197,7 @@ def test_swapped_searches_keep_their_slots(monkeypatch):
 def test_pool_holds_the_first_clicks_of_every_search(tmp_path):
     write_dataset(tmp_path / "tiny", generate("tiny"), PrepareSettings())
     dataset = load_dataset(tmp_path / "tiny")
-    timeline = build_timeline(dataset.rec, dataset.search, dataset.n_users, "time")
-    pool = pool_searches(timeline, 2)
+    pool = pool_searches(dataset.timeline, 2)
     off = dataset.search.click_off
     for search in (0, 7, len(dataset.search.user) - 1):
         clicked = dataset.search.click_item[off[search] : off[search + 1]][:2]

@@ -11,7 +11,6 @@ from hypothesis import strategies as st
 
 from common.data.batches import training_source
 from common.data.histories import ENDS, Columns, take_columns
-from common.data.timeline import build_timeline
 from common.data.view import HOST_FIELDS, View
 from common.errors import InputError
 from common.training.resident import Resident
@@ -35,13 +34,12 @@ def test_a_device_gathers_what_the_host_gathers(
     random_log, make_dataset, seed, order, task, lengths, searches
 ):
     dataset = make_dataset(*random_log(seed, n_items=40), n_items=40, history_order=order)
-    timeline = build_timeline(dataset.rec, dataset.search, dataset.n_users, order)
     rec, search, clicks = lengths
     view = View(
         task=task, rec_length=rec, search_length=search, clicks=clicks, searches=searches
     )  # fmt: skip
-    columns = take_columns(timeline, view)
-    open_source = partial(training_source, dataset, timeline, view, 8, 3, 2)
+    columns = take_columns(dataset.timeline, view)
+    open_source = partial(training_source, dataset, view, 8, 3, 2)
     try:
         host = open_source()
     except InputError:  # a log without a usable row
@@ -66,10 +64,9 @@ def test_a_timeline_without_searches_has_pads_only(rec_events, search_events, ma
     dataset = make_dataset(
         rec_events([(1, 10, 0, 3, 1), (1, 20, 0, 4, 1)]), search_events([]), n_items=40
     )
-    timeline = build_timeline(dataset.rec, dataset.search, dataset.n_users, "time")
     view = View(rec_length=2, search_length=2, negatives=1)
-    columns = take_columns(timeline, view)
-    source = training_source(dataset, timeline, view, 1, 0, 1, resident=narrow(columns, np.asarray))
+    columns = take_columns(dataset.timeline, view)
+    source = training_source(dataset, view, 1, 0, 1, resident=narrow(columns, np.asarray))
     batch = Resident(view, narrow(columns)).expand(source[0])
     np.testing.assert_array_equal(batch["rec_item"], [[3, 0]])
     assert not batch["search_mask"].any()
@@ -79,10 +76,9 @@ def test_a_timeline_without_searches_has_pads_only(rec_events, search_events, ma
 @pytest.mark.parametrize("task", ["rec", "both"])
 def test_a_resident_batch_is_small(random_log, make_dataset, task):
     dataset = make_dataset(*random_log(7, n_items=40), n_items=40)
-    timeline = build_timeline(dataset.rec, dataset.search, dataset.n_users, "time")
     view = View(task=task, rec_length=30, search_length=30)
-    open_source = partial(training_source, dataset, timeline, view, 8, 3, 1)
-    whole, short = open_source(), open_source(resident=take_columns(timeline, view))
+    open_source = partial(training_source, dataset, view, 8, 3, 1)
+    whole, short = open_source(), open_source(resident=take_columns(dataset.timeline, view))
     sizes = [
         sum(array.nbytes for name, array in source[0].items() if name not in HOST_FIELDS)
         for source in (whole, short)

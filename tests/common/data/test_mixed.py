@@ -8,7 +8,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from common.data.batches import evaluation_source, iterate, training_source
-from common.data.timeline import build_timeline
 from common.data.view import View
 from common.errors import InputError
 
@@ -19,9 +18,8 @@ TASKS = ("rec", "search")
 
 def _open(random_log, make_dataset, seed=7, batch_size=8, view=VIEW, **changes):
     dataset = make_dataset(*random_log(seed, n_items=40, n_events=97), n_items=40)
-    timeline = build_timeline(dataset.rec, dataset.search, dataset.n_users, "time")
     options = {"seed": 5, "epochs": 3} | changes
-    return training_source(dataset, timeline, view, batch_size, **options)
+    return training_source(dataset, view, batch_size, **options)
 
 
 def _rows_of(source, epoch):
@@ -120,8 +118,7 @@ def test_bad_requests_are_refused(random_log, make_dataset, rec_events, search_e
     with pytest.raises(InputError, match="batch_size 8: does not divide by 3 processes"):
         _open(random_log, make_dataset, processes=3)
     rec_only = make_dataset(rec_events([(1, t, 0, t, 1) for t in (1, 2, 3)]), search_events([]))
-    timeline = build_timeline(rec_only.rec, rec_only.search, rec_only.n_users, "time")
     with pytest.raises(InputError, match="search_train: no row with a history"):
-        training_source(rec_only, timeline, VIEW, 8, 0, 1)
+        training_source(rec_only, VIEW, 8, 0, 1)
     with pytest.raises(InputError, match="view of task 'both': use one of rec, search"):
-        evaluation_source(rec_only, timeline, VIEW, np.array([1]), 4)
+        evaluation_source(rec_only, VIEW, np.array([1]), 4)

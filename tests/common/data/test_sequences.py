@@ -9,7 +9,6 @@ from hypothesis import strategies as st
 
 from common.data.batches import evaluation_source, iterate, training_source
 from common.data.sequences import cut_segments, sequence_source
-from common.data.timeline import build_timeline
 from common.data.view import HOST_FIELDS, View
 from common.errors import InputError
 
@@ -21,9 +20,8 @@ def _view(length=4, **changes):
 
 
 def _open(dataset, view, batch_size=4, **changes):
-    timeline = build_timeline(dataset.rec, dataset.search, dataset.n_users, dataset.history_order)
     arguments = {"seed": 5, "epochs": 2} | changes
-    return sequence_source(dataset, timeline, view, batch_size, **arguments), timeline
+    return sequence_source(dataset, view, batch_size, **arguments)
 
 
 @pytest.fixture
@@ -65,7 +63,7 @@ def test_every_target_reads_what_evaluation_reads(
 ):
     dataset = make_dataset(*random_log(seed), history_order=order)
     view = _view(length, min_history=min_history)
-    source, timeline = _open(dataset, view, batch_size)
+    source = _open(dataset, view, batch_size)
     for epoch in range(2):
         read, shapes = {}, set()
         for number in range(source.steps_per_epoch):
@@ -76,9 +74,9 @@ def test_every_target_reads_what_evaluation_reads(
             read |= here
         assert len(shapes) == 1
         rows = np.array(sorted(read))
-        usual = training_source(dataset, timeline, view, 8, 0, 1)
+        usual = training_source(dataset, view, 8, 0, 1)
         np.testing.assert_array_equal(rows, usual._rows)
-        expected = evaluation_source(dataset, timeline, view, rows, len(rows))[0]
+        expected = evaluation_source(dataset, view, rows, len(rows))[0]
         for place, row in enumerate(rows):
             real = expected["rec_mask"][place] == 1
             assert read[row] == expected["rec_item"][place][real].tolist()
@@ -90,8 +88,7 @@ def test_segments_by_hand(rec_events, search_events, make_dataset):
     times = [(1, 0), (2, 0), (2, 1), (3, 0), (4, 0), (4, 1)]
     rec = rec_events([(1, ts, seq, item, 1) for item, (ts, seq) in enumerate(times, 1)])
     dataset = make_dataset(rec, search_events([]))
-    timeline = build_timeline(rec, dataset.search, 1, "time")
-    cut = cut_segments(timeline, _view(3), np.arange(1, 6))
+    cut = cut_segments(dataset.timeline, _view(3), np.arange(1, 6))
     assert cut.begin.tolist() == [0, 1]
     assert cut.size.tolist() == [3, 3]
     assert cut.first.tolist() == [0, 3]
@@ -102,15 +99,15 @@ def test_segments_by_hand(rec_events, search_events, make_dataset):
 def test_a_run_with_many_targets_is_cut(rec_events, search_events, make_dataset):
     events = [(1, 10, seq, seq + 1, 1) for seq in range(9)]
     dataset = make_dataset(rec_events(events), search_events([]))
-    source, _ = _open(dataset, _view(2, min_history=0), batch_size=2, epochs=1)
+    source = _open(dataset, _view(2, min_history=0), batch_size=2, epochs=1)
     batches = [source[step] for step in range(len(source))]
     assert sum(int(batch["valid"].sum()) for batch in batches) == 9
     assert not any(batch["reader"].any() for batch in batches)  # nothing came before any of them
 
 
 def test_negatives_are_those_of_the_unpacked_source(dataset):
-    source, timeline = _open(dataset, _view())
-    usual = training_source(dataset, timeline, _view(), 8, seed=5, epochs=2)
+    source = _open(dataset, _view())
+    usual = training_source(dataset, _view(), 8, seed=5, epochs=2)
 
     def lists(src, epoch):
         steps = range(epoch * src.steps_per_epoch, (epoch + 1) * src.steps_per_epoch)
@@ -125,7 +122,7 @@ def test_negatives_are_those_of_the_unpacked_source(dataset):
 
 def test_batches_have_about_the_same_number_of_targets(random_log, make_dataset):
     dataset = make_dataset(*random_log(3, n_users=60, n_events=1500, n_times=30))
-    source, _ = _open(dataset, _view(10), batch_size=8)
+    source = _open(dataset, _view(10), batch_size=8)
     counts = [int(source[step]["valid"].sum()) for step in range(len(source))]
     budget = len(source[0]["target"])
     assert budget % 8 == 0
@@ -135,7 +132,7 @@ def test_batches_have_about_the_same_number_of_targets(random_log, make_dataset)
 
 def test_an_epoch_mixes_the_rows_anew(random_log, make_dataset):
     dataset = make_dataset(*random_log(3, n_users=60, n_events=1500, n_times=30))
-    source, _ = _open(dataset, _view(10))
+    source = _open(dataset, _view(10))
     per_epoch = source.steps_per_epoch
     first = [frozenset(_read(source[step], 10)) for step in range(per_epoch)]
     second = [frozenset(_read(source[per_epoch + step], 10)) for step in range(per_epoch)]
@@ -144,8 +141,8 @@ def test_an_epoch_mixes_the_rows_anew(random_log, make_dataset):
 
 
 def test_steps_can_be_read_from_anywhere(dataset):
-    expected = [_open(dataset, _view())[0][step] for step in range(3)]
-    source, _ = _open(dataset, _view())
+    expected = [_open(dataset, _view())[step] for step in range(3)]
+    source = _open(dataset, _view())
     _assert_equal(source[2], expected[2])
     _assert_equal(source[0], expected[0])
     for batch, known in zip(iterate(source, 1), expected[1:], strict=False):
@@ -155,14 +152,14 @@ def test_steps_can_be_read_from_anywhere(dataset):
     with pytest.raises(IndexError):
         source[len(source)]
     assert " 0x" not in repr(source)
-    assert repr(source) == repr(_open(dataset, _view())[0])
+    assert repr(source) == repr(_open(dataset, _view()))
 
 
 @pytest.mark.parametrize("processes", [2, 4])
 def test_global_batches_do_not_depend_on_processes(dataset, processes):
-    whole, _ = _open(dataset, _view())
+    whole = _open(dataset, _view())
     parts = [
-        _open(dataset, _view(), process=process, processes=processes)[0]
+        _open(dataset, _view(), process=process, processes=processes)
         for process in range(processes)
     ]
     for step in range(len(whole)):
@@ -171,7 +168,7 @@ def test_global_batches_do_not_depend_on_processes(dataset, processes):
 
 
 def test_fields_have_their_types(dataset):
-    batch = _open(dataset, _view())[0][0]
+    batch = _open(dataset, _view())[0]
     assert {name: array.dtype.name for name, array in batch.items()} == {
         "rec_item": "int32",
         "segment": "int32",

@@ -1,5 +1,7 @@
 """Histories are strict: what the arrays say equals what a plain loop over the log says."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -224,6 +226,14 @@ def test_an_unsorted_table_is_refused(worked_log):
 def test_an_unknown_order_is_refused(worked_log):
     with pytest.raises(InputError, match="history_order 'file': unknown"):
         build_timeline(*worked_log, n_users=3, history_order="file")
+
+
+def test_a_dataset_has_its_own_timeline(worked_log, make_dataset):
+    dataset = make_dataset(*worked_log)
+    assert dataset.timeline is dataset.timeline
+    assert dataset.timeline.history_order == "time"
+    longer = dataclasses.replace(dataset, rec=dataset.rec._replace(ts=dataset.rec.ts + 1))
+    assert longer.timeline.rec_ts.tolist() == (dataset.timeline.rec_ts + 1).tolist()
 
 
 @pytest.mark.parametrize("order", ["time", "source"])

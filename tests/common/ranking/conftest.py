@@ -16,7 +16,6 @@ from common.data.dataset import CandidateList, Dataset
 from common.data.events import PARTS, TASKS, RecEvents, make_searches
 from common.data.hashing import array_sha256
 from common.data.splits import make_split
-from common.data.timeline import build_timeline
 from common.data.view import View, candidate_items
 from common.training.task import Task
 
@@ -129,9 +128,8 @@ def make_params(seed=0, whole=False):
 
 
 @pytest.fixture(scope="session")
-def tiny():
-    dataset = make_dataset()
-    return dataset, build_timeline(dataset.rec, dataset.search, USERS, "time")
+def dataset():
+    return make_dataset()
 
 
 @pytest.fixture(scope="session")

@@ -44,9 +44,9 @@ def retrieve(task, other=None):
 
 @pytest.mark.parametrize("cheat", CHEATS.values(), ids=CHEATS)
 @pytest.mark.parametrize("retrieves", [False, True], ids=["catalogue", "shortlist"])
-def test_a_scorer_that_cheats_comes_out_at_chance(tiny, dot, cheat, retrieves):
+def test_a_scorer_that_cheats_comes_out_at_chance(dataset, dot, cheat, retrieves):
     task = dot.task(score=cheat)
-    result = evaluate(retrieve(task) if retrieves else task, dot.params(), {}, *tiny)
+    result = evaluate(retrieve(task) if retrieves else task, dot.params(), {}, dataset)
     for name in ("rec", "search"):
         for protocol in ("uniform12", "popularity12"):
             table = result.ranks[name, protocol]
@@ -59,11 +59,10 @@ def test_a_scorer_that_cheats_comes_out_at_chance(tiny, dot, cheat, retrieves):
         assert not (table.rank_low[found] == 1).all()
 
 
-def test_the_columns_are_put_back(tiny, dot):
+def test_the_columns_are_put_back(dataset, dot):
     """The same ranks whatever the order: these scores are whole numbers, so nothing is rounded."""
-    dataset, timeline = tiny
     task, params = dot.task(), dot.params(whole=True)
-    run = make_evaluator(task, dataset, timeline, protocols=["uniform12"])
+    run = make_evaluator(task, dataset, protocols=["uniform12"])
     table = run(params, {}).ranks["rec", "uniform12"]
     lists = dataset.load_lists("rec", "test")["uniform12"].items
     where = {row: place for place, row in enumerate(dataset.rows["rec", "test"])}
@@ -74,7 +73,7 @@ def test_the_columns_are_put_back(tiny, dot):
         seen["candidates"] = candidate_items(batch)
         return task.score(params, constants, batch)
 
-    evaluate(dot.task(score=spy), params, {}, dataset, timeline, protocols=["uniform12"])
+    evaluate(dot.task(score=spy), params, {}, dataset, protocols=["uniform12"])
     assert seen["candidates"].shape[1] == 16  # a multiple of 8
     order = draw_order(0, table.row, 16)
     assert (np.sort(order, axis=1) == np.arange(16)).all()
@@ -85,7 +84,7 @@ def test_the_columns_are_put_back(tiny, dot):
     )
 
 
-def test_the_target_is_hidden_everywhere(tiny, dot):
+def test_the_target_is_hidden_everywhere(dataset, dot):
     """Also from the catalogue's scorer, and from a retriever that is another model."""
     task = dot.task()
     views = []
@@ -102,14 +101,14 @@ def test_the_target_is_hidden_everywhere(tiny, dot):
         retrieve(task._replace(score_catalogue=record)),
         retrieve(task._replace(score_catalogue=record), Other(task.view, dot.params(), {})),
     ):
-        result = evaluate(cheat, dot.params(), {}, *tiny)
+        result = evaluate(cheat, dot.params(), {}, dataset)
         ranks = (result.retriever or result.ranks)["rec", "full"]
         # Behind the item that stands in for it, by its id: never first by being the target.
         assert (ranks.rank_low == 1).mean() < 0.1
     assert not {"positive", "places", "stand_in", "seen"} & set().union(*views)
 
 
-def test_who_scores_the_catalogue_is_not_told_the_lists(tiny, dot):
+def test_who_scores_the_catalogue_is_not_told_the_lists(dataset, dot):
     task = dot.task()
 
     def listed(params, constants, batch, items):
@@ -118,8 +117,8 @@ def test_who_scores_the_catalogue_is_not_told_the_lists(tiny, dot):
         return jnp.isin(items[None, :], candidates).astype(jnp.float32) + 0 * candidates
 
     cheat = task._replace(score_catalogue=listed)
-    assert ("rec", "full") in evaluate(cheat, dot.params(), {}, *tiny).ranks
-    assert evaluate(retrieve(cheat), dot.params(), {}, *tiny).retriever
+    assert ("rec", "full") in evaluate(cheat, dot.params(), {}, dataset).ranks
+    assert evaluate(retrieve(cheat), dot.params(), {}, dataset).retriever
 
 
 @pytest.mark.parametrize(
@@ -138,20 +137,20 @@ def test_who_scores_the_catalogue_is_not_told_the_lists(tiny, dot):
         (lambda scores: None, r"gives a NoneType"),
     ],
 )
-def test_scores_of_another_form_are_refused(tiny, dot, spoil, told):
+def test_scores_of_another_form_are_refused(dataset, dot, spoil, told):
     task = dot.task()
     spoilt = task._replace(score=lambda *arguments: spoil(task.score(*arguments)))
     with pytest.raises(InputError, match=f"^method dot, score: {told}"):
-        evaluate(spoilt, dot.params(), {}, *tiny)
+        evaluate(spoilt, dot.params(), {}, dataset)
 
 
 @pytest.mark.parametrize("spoil", [lambda s: s[:, :1], lambda s: s[:1], lambda s: s + 1j])
-def test_scores_of_the_catalogue_too(tiny, dot, spoil):
+def test_scores_of_the_catalogue_too(dataset, dot, spoil):
     task = dot.task()
     spoilt = task._replace(score_catalogue=lambda *a: spoil(task.score_catalogue(*a)))
     for each in (spoilt, retrieve(spoilt)):
         with pytest.raises(InputError, match=r"^the scores of the catalogue: gives "):
-            evaluate(each, dot.params(), {}, *tiny)
+            evaluate(each, dot.params(), {}, dataset)
 
 
 def test_a_row_by_hand():

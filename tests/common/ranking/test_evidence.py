@@ -14,7 +14,6 @@ from common.data.events import RecEvents, make_searches
 from common.data.loading import make_search_events
 from common.data.readers.synthetic import generate
 from common.data.splits import make_split
-from common.data.timeline import build_timeline
 from common.errors import InputError
 from common.ranking.evidence import (
     FIGURES,
@@ -30,13 +29,12 @@ def make_dataset(path, rec, search, truth, n_items=9):
     (path / "truth").mkdir(parents=True, exist_ok=True)
     for name, table in truth.items():
         pq.write_table(pa.table(table), path / "truth" / f"{name}.parquet")
-    dataset = Dataset(
+    return Dataset(
         path=path, manifest={"name": "test"}, split="none", history_order="time",
         n_users=int(rec.user.max()), n_items=n_items, n_queries=1, n_tokens=1, rec=rec,
         search=search, rows={}, query_tokens=np.zeros((2, 1), np.int32),
         item_categories=np.zeros((n_items + 1, 4), np.int32), load_lists=lambda task, part: {},
     )  # fmt: skip
-    return dataset, build_timeline(rec, search, dataset.n_users, "time")
 
 
 def make_events(rec, search):
@@ -54,7 +52,7 @@ def make_events(rec, search):
 
 
 @pytest.fixture
-def by_hand(tmp_path):
+def dataset(tmp_path):
     """Two users; the target is each user's last click. Topics: item 1 -> 1, item 2 -> 2, 3 -> 3."""
     rec, search = make_events(
         [(1, 10, 1), (1, 20, 2), (1, 60, 1), (2, 10, 3), (2, 60, 2)],
@@ -73,14 +71,13 @@ def by_hand(tmp_path):
     return make_dataset(tmp_path, rec, search, truth)
 
 
-def test_the_figures_of_two_lists_by_hand(by_hand):
-    dataset, timeline = by_hand
+def test_the_figures_of_two_lists_by_hand(dataset):
     rows = np.array([2, 4])
-    rec_row, search_row = select_window(timeline, rows, 10)
+    rec_row, search_row = select_window(dataset.timeline, rows, 10)
     assert rec_row.tolist() == [2, 2, 2, 4, 4, 4]
     assert search_row.tolist() == [0, 1, 2, 3, 4, 5]
     weights = np.array([0.5, 0.3, 0.2, 0.3, 0.3, 0.4])
-    report = evidence_report(dataset, timeline, EvidenceTable(rec_row, search_row, weights))
+    report = evidence_report(dataset, EvidenceTable(rec_row, search_row, weights))
     model = {figure: found["value"] for figure, found in report["model"].items()}
     # List 1: useful 0.5 and 0.2 against 0.3 -> 1/2. List 2: 0.3 against 0.3 and 0.4 -> 1/4.
     assert model["auc_flag"] == pytest.approx(3 / 8)
@@ -95,11 +92,11 @@ def test_the_figures_of_two_lists_by_hand(by_hand):
     assert report["oracle"]["auc_pair"]["value"] == 1.0
 
 
-def test_reference_scores_by_hand(by_hand):
-    dataset, timeline = by_hand
-    pairs = select_window(timeline, np.array([2, 4]), 2)  # the last two searches of each list
+def test_reference_scores_by_hand(dataset):
+    # The last two searches of each list.
+    pairs = select_window(dataset.timeline, np.array([2, 4]), 2)
     assert pairs[1].tolist() == [1, 2, 4, 5]
-    tables = score_references(dataset, timeline, *pairs)
+    tables = score_references(dataset, *pairs)
     assert tables["recency"].weight.tolist() == [0.5, 1.0, 0.5, 1.0]
     # User 1 clicked topics 1 and 2 before the target, user 2 topic 3; searches: 3, 2 and 2, 1.
     assert tables["profile"].weight.tolist() == [0.0, 0.5, 0.0, 0.0]
@@ -107,21 +104,19 @@ def test_reference_scores_by_hand(by_hand):
     assert len(set(tables["random"].weight.tolist())) == 4
 
 
-def test_a_figure_without_pairs_has_no_value(by_hand):
-    dataset, timeline = by_hand
+def test_a_figure_without_pairs_has_no_value(dataset):
     table = EvidenceTable(np.array([2]), np.array([0]), np.array([1.0]))
-    report = evidence_report(dataset, timeline, table)
+    report = evidence_report(dataset, table)
     assert report["model"]["auc_flag"] == {"value": None, "low": None, "high": None}
     assert report["lists"] == {"flag": 0, "pair": 0}
     empty = EvidenceTable(*[np.zeros(0, np.int64)] * 3)
-    assert evidence_report(dataset, timeline, empty)["lists"] == {"flag": 0, "pair": 0}
+    assert evidence_report(dataset, empty)["lists"] == {"flag": 0, "pair": 0}
 
 
-def test_bad_input_is_named(by_hand, tmp_path):
-    dataset, timeline = by_hand
+def test_bad_input_is_named(dataset, tmp_path):
 
     def report(*columns):
-        evidence_report(dataset, timeline, EvidenceTable(*map(np.array, columns)))
+        evidence_report(dataset, EvidenceTable(*map(np.array, columns)))
 
     with pytest.raises(InputError, match="search_row, entry 2: 6 is not in the table"):
         report([2, 2], [0, 6], [1.0, 1.0])
@@ -141,10 +136,10 @@ def test_an_exposure_is_no_target(tmp_path):
         "items": {"item": np.arange(1, 4), "topic": np.arange(1, 4)},
         "search": {"row": np.array([0]), "topic": np.array([1]), "useful": np.array([1])},
     }
-    dataset, timeline = make_dataset(tmp_path, rec, search, truth)
+    dataset = make_dataset(tmp_path, rec, search, truth)
     table = EvidenceTable(np.array([0]), np.array([0]), np.array([1.0]))
     with pytest.raises(InputError, match="entry 1: row 1 is no click"):
-        evidence_report(dataset, timeline, table)
+        evidence_report(dataset, table)
 
 
 def compare_naively(score, positive, negative):
@@ -197,13 +192,13 @@ def test_figures_equal_brute_force(tmp_path_factory, seed, n_users, n_searches):
             "useful": random.integers(0, 2, n_users * n_searches),
         },
     }
-    dataset, timeline = make_dataset(tmp_path_factory.mktemp("data"), rec, search, truth)
-    rec_row, search_row = select_window(timeline, np.arange(2 * n_users), 4)
+    dataset = make_dataset(tmp_path_factory.mktemp("data"), rec, search, truth)
+    rec_row, search_row = select_window(dataset.timeline, np.arange(2 * n_users), 4)
     keep = np.flatnonzero(random.random(len(rec_row)) < 0.8)  # lists of different lengths
     keep = random.permutation(keep)
     rec_row, search_row = rec_row[keep], search_row[keep]
     weight = random.integers(0, 3, len(keep)).astype(float)
-    report = evidence_report(dataset, timeline, EvidenceTable(rec_row, search_row, weight))
+    report = evidence_report(dataset, EvidenceTable(rec_row, search_row, weight))
     expected = figures_naively(rec_row, search_row, weight, truth)
     for figure, value in zip(FIGURES, expected, strict=True):
         found = report["model"][figure]
@@ -229,11 +224,11 @@ def report_references(tables, path):
         for name, table in tables.truth.items()
         if name != "users"
     }
-    dataset, timeline = make_dataset(path, rec, search, truth, n_items=tables.items.num_rows)
+    dataset = make_dataset(path, rec, search, truth, n_items=tables.items.num_rows)
     rows = make_split("leave_one_out_per_task", rec, search, "time").rows["rec", "test"]
-    pairs = select_window(timeline, rows, 10)
-    random = score_references(dataset, timeline, *pairs, seed=1)["random"]
-    report = evidence_report(dataset, timeline, random)
+    pairs = select_window(dataset.timeline, rows, 10)
+    random = score_references(dataset, *pairs, seed=1)["random"]
+    report = evidence_report(dataset, random)
     values = {
         scorer: [report[scorer][figure]["value"] for figure in FIGURES]
         for scorer in ("model", "random", "recency", "profile", "oracle")

@@ -10,7 +10,6 @@ from common.data.batches import evaluation_source
 from common.data.edits import pool_searches, swap_searches
 from common.data.folder import PrepareSettings, load_dataset, write_dataset
 from common.data.readers.synthetic import generate
-from common.data.timeline import build_timeline
 from common.data.view import View
 from common.ranking import evidence
 from common.ranking.evidence import FIGURES, EvidenceTable, evidence_report
@@ -19,18 +18,16 @@ DRAWS = 20
 
 
 @pytest.fixture
-def world(tmp_path):
+def dataset(tmp_path):
     write_dataset(tmp_path / "tiny", generate("tiny"), PrepareSettings())
-    dataset = load_dataset(tmp_path / "tiny")
-    return dataset, build_timeline(dataset.rec, dataset.search, dataset.n_users, "time")
+    return load_dataset(tmp_path / "tiny")
 
 
-def test_knowing_the_intent_does_not_help_with_searches_of_others(world, monkeypatch):
-    dataset, timeline = world
+def test_knowing_the_intent_does_not_help_with_searches_of_others(dataset, monkeypatch):
     monkeypatch.setattr(evidence, "RESAMPLES", 2)
     view = View(search_length=6, rec_length=8, clicks=2, negatives=0)
     rows = np.union1d(dataset.rows["rec", "valid"], dataset.rows["rec", "test"])
-    batch = evaluation_source(dataset, timeline, view, rows, len(rows))[0]
+    batch = evaluation_source(dataset, view, rows, len(rows))[0]
     truth = {name: pq.read_table(dataset.path / "truth" / f"{name}.parquet") for name in
              ("rec", "search")}  # fmt: skip
     topics = np.zeros(dataset.n_queries + 1, np.int64)
@@ -45,13 +42,13 @@ def test_knowing_the_intent_does_not_help_with_searches_of_others(world, monkeyp
         weights = np.exp(logits) * real
         return (weights / (1 + weights.sum(axis=1, keepdims=True)))[real]
 
-    pool = pool_searches(timeline, 2)
+    pool = pool_searches(dataset.timeline, 2)
     swapped = {
         f"swapped {draw}": weigh(swap_searches(batch, pool, draw=draw)) for draw in range(DRAWS)
     }
     targets = np.broadcast_to(batch["row"][:, None], real.shape)[real]
     table = EvidenceTable(targets, batch["search_row"][real], weigh(batch))
-    report = evidence_report(dataset, timeline, table, 0, swapped)
+    report = evidence_report(dataset, table, 0, swapped)
     assert list(report) == ["model", *swapped, "random", "recency", "profile", "oracle", "lists"]
     for figure in FIGURES:
         control = np.mean([report[name][figure]["value"] for name in swapped])

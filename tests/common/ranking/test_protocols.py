@@ -3,14 +3,13 @@ import numpy as np
 import pytest
 
 from common.data.dataset import CandidateList
-from common.data.timeline import build_timeline
 from common.errors import InputError
 from common.ranking.metrics import mean_metrics
 from common.ranking.protocols import evaluate, make_evaluator, make_validator, put_on_device
 from common.ranking.seen import find_seen
 
 
-def rank_by_hand(dataset, timeline, task, params, name, protocol, filter_seen):
+def rank_by_hand(dataset, task, params, name, protocol, filter_seen):
     """Ranks in numpy, one row at a time, in float64 from integer tables: nothing is rounded."""
     events, rows = dataset.events(name), dataset.rows[name, "test"]
     lists = dataset.load_lists(name, "test")
@@ -48,38 +47,33 @@ def rank_by_hand(dataset, timeline, task, params, name, protocol, filter_seen):
 
 
 @pytest.mark.parametrize("filter_seen", ["history", "train", "none"])
-def test_every_protocol_ranks_as_by_hand(tiny, dot, filter_seen):
-    dataset, timeline = tiny
+def test_every_protocol_ranks_as_by_hand(dataset, dot, filter_seen):
     task, params = dot.task(), dot.params(whole=True)
-    result = evaluate(task, params, {}, dataset, timeline, batch_size=16, filter_seen=filter_seen)
+    result = evaluate(task, params, {}, dataset, batch_size=16, filter_seen=filter_seen)
     assert list(result.ranks) == [
         (name, protocol)
         for name in ("rec", "search")
         for protocol in ("full", "uniform12", "popularity12")
     ]
     for (name, protocol), table in result.ranks.items():
-        expected = rank_by_hand(dataset, timeline, task, params, name, protocol, filter_seen)
+        expected = rank_by_hand(dataset, task, params, name, protocol, filter_seen)
         assert len(table.row) > 10
         assert table.tied.any() or protocol != "full"
         np.testing.assert_array_equal(np.stack(table), expected, err_msg=f"{name}/{protocol}")
     assert result.lists_per_second > 0
 
 
-def test_ranks_do_not_depend_on_batch_or_chunk_size(tiny, dot):
-    dataset, timeline = tiny
+def test_ranks_do_not_depend_on_batch_or_chunk_size(dataset, dot):
     task, params = dot.task(), dot.params()
-    first = evaluate(task, params, {}, dataset, timeline)
+    first = evaluate(task, params, {}, dataset)
     for batch_size, chunk_bytes in ((1, 1), (7, 2**14), (16, 2**29)):
-        other = evaluate(
-            task, params, {}, dataset, timeline, batch_size=batch_size, chunk_bytes=chunk_bytes
-        )
+        other = evaluate(task, params, {}, dataset, batch_size=batch_size, chunk_bytes=chunk_bytes)
         for key, table in first.ranks.items():
             np.testing.assert_array_equal(np.stack(table), np.stack(other.ranks[key]), str(key))
 
 
 def test_the_order_of_a_list_does_not_matter(dot):
     dataset = dot.dataset()
-    timeline = build_timeline(dataset.rec, dataset.search, dataset.n_users, "time")
 
     def reverse(task, part):
         lists = dataset.load_lists(task, part)
@@ -91,21 +85,20 @@ def test_the_order_of_a_list_does_not_matter(dot):
         }
 
     turned = dot.dataset(load_lists=reverse)
-    first = evaluate(dot.task(), dot.params(), {}, dataset, timeline).ranks
-    other = evaluate(dot.task(), dot.params(), {}, turned, timeline).ranks
+    first = evaluate(dot.task(), dot.params(), {}, dataset).ranks
+    other = evaluate(dot.task(), dot.params(), {}, turned).ranks
     for key, table in first.items():
         np.testing.assert_array_equal(np.stack(table), np.stack(other[key]), str(key))
 
 
-def test_details_describe_the_protocol(tiny, dot):
-    dataset, timeline = tiny
-    result = evaluate(dot.task(), dot.params(), {}, dataset, timeline)
+def test_details_describe_the_protocol(dataset, dot):
+    result = evaluate(dot.task(), dot.params(), {}, dataset)
     rows = {name: len(result.ranks[name, "full"].row) for name in ("rec", "search")}
     lists = dataset.load_lists("rec", "test")
     assert result.details["rows"] == rows
     assert result.details["candidates"]["rec/uniform12"] == lists["uniform12"].sha256
     assert result.details["sizes"]["search/popularity12"] == dot.negatives + 1
-    seen = find_seen(dataset, timeline, "rec", result.ranks["rec", "full"].row, "history")
+    seen = find_seen(dataset, "rec", result.ranks["rec", "full"].row, "history")
     assert result.details["sizes"]["rec/full"] == dot.items - len(seen.items) / rows["rec"]
     assert result.details["part"] == "test"
     assert result.details["history_order"] == "time"
@@ -113,8 +106,7 @@ def test_details_describe_the_protocol(tiny, dot):
     assert result.details["min_history"] == 1
 
 
-def test_an_evaluator_compiles_once_and_follows_the_parameters(tiny, dot):
-    dataset, timeline = tiny
+def test_an_evaluator_compiles_once_and_follows_the_parameters(dataset, dot):
     traces = []
     plain = dot.task()
 
@@ -122,7 +114,7 @@ def test_an_evaluator_compiles_once_and_follows_the_parameters(tiny, dot):
         traces.append(batch["negatives"].shape)
         return plain.score(params, constants, batch)
 
-    run = make_evaluator(dot.task(score=score), dataset, timeline, batch_size=16)
+    run = make_evaluator(dot.task(score=score), dataset, batch_size=16)
     first, second = run(dot.params(0), {}), run(dot.params(1), {})
     assert len(traces) <= 2  # one program, once more at most where filter lists are wider
     assert (first.ranks["rec", "full"].rank_low != second.ranks["rec", "full"].rank_low).any()
@@ -131,35 +123,31 @@ def test_an_evaluator_compiles_once_and_follows_the_parameters(tiny, dot):
         np.testing.assert_array_equal(np.stack(table), np.stack(again[key]), str(key))
 
 
-def test_a_method_that_cannot_score_the_catalogue_leaves_full_out(tiny, dot):
-    dataset, timeline = tiny
+def test_a_method_that_cannot_score_the_catalogue_leaves_full_out(dataset, dot):
     task = dot.task()._replace(score_catalogue=None, tasks=("search",))
-    result = evaluate(task, dot.params(), {}, dataset, timeline)
+    result = evaluate(task, dot.params(), {}, dataset)
     assert list(result.ranks) == [("search", "uniform12"), ("search", "popularity12")]
     with pytest.raises(InputError, match="no protocol full for test rows of method dot"):
-        make_evaluator(task, dataset, timeline, protocols=("full",))
+        make_evaluator(task, dataset, protocols=("full",))
 
 
-def test_full_alone_needs_no_lists(tiny, dot):
-    _, timeline = tiny
+def test_full_alone_needs_no_lists(dot):
     bare = dot.dataset(load_lists=lambda task, part: {})
-    result = evaluate(dot.task(), dot.params(), {}, bare, timeline)
+    result = evaluate(dot.task(), dot.params(), {}, bare)
     assert list(result.ranks) == [("rec", "full"), ("search", "full")]
 
 
-def test_validation_returns_means_of_the_valid_part(tiny, dot):
-    dataset, timeline = tiny
+def test_validation_returns_means_of_the_valid_part(dataset, dot):
     task, params = dot.task(), dot.params()
-    validate = make_validator(task, dataset, timeline, protocols=("uniform12",))
-    whole = evaluate(task, params, {}, dataset, timeline, part="valid", protocols=("uniform12",))
+    validate = make_validator(task, dataset, protocols=("uniform12",))
+    whole = evaluate(task, params, {}, dataset, part="valid", protocols=("uniform12",))
     assert validate(params, {}) == mean_metrics(whole.ranks)
     assert {"rec/uniform12/NDCG@5", "mean/uniform12/MRR"} <= set(validate(params, {}))
     assert not any("/full/" in name for name in validate(params, {}))
 
 
 @pytest.mark.parametrize("protocol", ["uniform12", "full"])
-def test_a_score_that_is_no_number_names_task_row_and_item(tiny, dot, protocol):
-    dataset, timeline = tiny
+def test_a_score_that_is_no_number_names_task_row_and_item(dataset, dot, protocol):
     params = dot.params()
     rows = dataset.rows["rec", "test"]
     item = int(dataset.load_lists("rec", "test")["uniform12"].items[0, 5])
@@ -170,24 +158,22 @@ def test_a_score_that_is_no_number_names_task_row_and_item(tiny, dot, protocol):
         assert not (dataset.rec.item == item).any()
         says = rf"rec.parquet, row {rows[0] + 1}: the score of item {item} is not finite"
     with pytest.raises(FloatingPointError, match=says):
-        evaluate(dot.task(), params, {}, dataset, timeline, protocols=(protocol,))
+        evaluate(dot.task(), params, {}, dataset, protocols=(protocol,))
 
 
-def test_nothing_to_rank_is_an_error_that_names_it(tiny, dot):
-    dataset, timeline = tiny
+def test_nothing_to_rank_is_an_error_that_names_it(dataset, dot):
     with pytest.raises(InputError, match=r"items.parquet: no items to rank"):
-        make_evaluator(dot.task(), dot.dataset(n_items=0), timeline)
+        make_evaluator(dot.task(), dot.dataset(n_items=0))
     none = {**dataset.rows, ("search", "test"): np.zeros(0, np.int64)}
     with pytest.raises(InputError, match="search_test: no row with 1 or more earlier events"):
-        make_evaluator(dot.task(), dot.dataset(rows=none), timeline)
+        make_evaluator(dot.task(), dot.dataset(rows=none))
     with pytest.raises(InputError, match="no protocol uniform99"):
-        make_evaluator(dot.task(), dataset, timeline, protocols=("uniform99",))
+        make_evaluator(dot.task(), dataset, protocols=("uniform99",))
     with pytest.raises(InputError, match="filter_seen = 'all': no such filter"):
-        make_evaluator(dot.task(), dataset, timeline, filter_seen="all")
+        make_evaluator(dot.task(), dataset, filter_seen="all")
 
 
-def test_lists_of_another_split_are_refused(tiny, dot):
-    dataset, timeline = tiny
+def test_lists_of_another_split_are_refused(dataset, dot):
 
     def spoil(change):
         lists = dataset.load_lists("rec", "test")["uniform12"].items
@@ -199,9 +185,9 @@ def test_lists_of_another_split_are_refused(tiny, dot):
 
     task = dot.task(tasks=("rec",))
     with pytest.raises(InputError, match="uniform12 of rec_test, row 4: column 0 is not"):
-        make_evaluator(task, dot.dataset(load_lists=spoil(swap)), timeline)
+        make_evaluator(task, dot.dataset(load_lists=spoil(swap)))
     with pytest.raises(InputError, match=r"\d+ lists for \d+ rows"):
-        make_evaluator(task, dot.dataset(load_lists=spoil(lambda x: x[1:])), timeline)
+        make_evaluator(task, dot.dataset(load_lists=spoil(lambda x: x[1:])))
 
 
 def test_host_fields_stay_on_the_host():

@@ -17,7 +17,6 @@ from common.data.dataset import CandidateList, Dataset
 from common.data.events import RecEvents, make_searches
 from common.data.hashing import array_sha256
 from common.data.splits import make_split
-from common.data.timeline import build_timeline
 from common.ranking.metrics import metrics_from_ranks
 from common.ranking.ranks import tie_rate
 from common.ranking.rows import choose_rows
@@ -92,9 +91,8 @@ def beauty():
         item_categories=zeros,
         load_lists=lambda task, part: stored,
     )
-    timeline = build_timeline(rec, search, n_users, "time")
-    ranked = choose_rows(dataset, timeline, "rec", "test", min_history=1)
-    return dataset, ranked, rank_baselines(dataset, timeline, "rec", ranked)
+    ranked = choose_rows(dataset, "rec", "test", min_history=1)
+    return dataset, ranked, rank_baselines(dataset, "rec", ranked)
 
 
 def test_lists_are_the_reference_lists(beauty):

@@ -13,7 +13,6 @@ jax.config.update("jax_platforms", "cpu")
 jax.config.update("jax_num_cpu_devices", 8)
 
 import numpy as np
-from common.data.timeline import build_timeline
 from common.ranking.protocols import evaluate
 from common.training.mesh import make_mesh, put_batch, put_full
 
@@ -22,14 +21,13 @@ makers = importlib.util.module_from_spec(spec)
 spec.loader.exec_module(makers)
 
 dataset = makers.make_dataset()
-timeline = build_timeline(dataset.rec, dataset.search, dataset.n_users, "time")
 task, params = makers.make_task(), makers.make_params()
 results = []
 for devices in (1, 8):
     mesh = make_mesh(jax.devices()[:devices])
     options = {"batch_size": 32, "chunk_bytes": 4 * 32 * 256, "put_batch": partial(put_batch, mesh)}
     placed = jax.tree.map(partial(put_full, mesh), params)
-    ranks = evaluate(task, placed, {}, dataset, timeline, **options).ranks
+    ranks = evaluate(task, placed, {}, dataset, **options).ranks
     results.append(ranks)
 for key, table in results[0].items():
     np.testing.assert_array_equal(np.stack(table), np.stack(results[1][key]), str(key))

@@ -146,15 +146,14 @@ def test_a_score_that_is_no_number_is_found(dot):
 
 
 @pytest.mark.parametrize("count", [40, 5000])
-def test_a_retriever_that_is_the_method_changes_nothing(tiny, dot, count):
+def test_a_retriever_that_is_the_method_changes_nothing(dataset, dot, count):
     """Whole numbers, so that both ways of scoring give the same bits."""
-    dataset, timeline = tiny
     plain, params = dot.task(), dot.params(whole=True)
     again = plain._replace(
         score_catalogue=None, retrievers=retrieve_with(plain.score_catalogue, count)
     )
-    expected = evaluate(plain, params, {}, dataset, timeline, batch_size=16)
-    result = evaluate(again, params, {}, dataset, timeline, batch_size=16)
+    expected = evaluate(plain, params, {}, dataset, batch_size=16)
+    result = evaluate(again, params, {}, dataset, batch_size=16)
     assert result.ranks.keys() == expected.ranks.keys()
     assert result.details["sizes"] == expected.details["sizes"]
     for key, table in result.ranks.items():
@@ -170,16 +169,15 @@ def test_a_retriever_that_is_the_method_changes_nothing(tiny, dot, count):
     assert not expected.retriever
 
 
-def test_the_retriever_stands_beside_the_method(tiny, dot):
-    dataset, timeline = tiny
+def test_the_retriever_stands_beside_the_method(dataset, dot):
     plain = dot.task()
 
     def forward(params, constants, batch, items):
         return jnp.broadcast_to(-items.astype(jnp.float32), (len(batch["user"]), len(items)))
 
     task = plain._replace(score_catalogue=None, retrievers=retrieve_with(forward, 60))
-    result = evaluate(task, dot.params(), {}, dataset, timeline)
-    alone = evaluate(plain._replace(score_catalogue=forward), dot.params(), {}, dataset, timeline)
+    result = evaluate(task, dot.params(), {}, dataset)
+    alone = evaluate(plain._replace(score_catalogue=forward), dot.params(), {}, dataset)
     for name in ("rec", "search"):
         table = alone.ranks[name, "full"]
         np.testing.assert_array_equal(np.stack(result.retriever[name, "full"]), np.stack(table))
@@ -209,25 +207,24 @@ def test_recall_counts_ties_at_the_last_place_in_part(dot):
     assert shares == {"rec/full": {"count": 3, "recall": 2.5 / 4, "by": "first"}}
 
 
-def test_without_a_retriever_there_is_no_full_ranking(tiny, dot):
+def test_without_a_retriever_there_is_no_full_ranking(dataset, dot):
     with pytest.raises(InputError, match="no protocol full"):
-        evaluate(dot.task()._replace(score_catalogue=None), {}, {}, *tiny, protocols=("full",))
+        evaluate(dot.task()._replace(score_catalogue=None), {}, {}, dataset, protocols=("full",))
 
 
-def test_another_model_finds_with_its_own_batches_of_all_rows(tiny, dot):
+def test_another_model_finds_with_its_own_batches_of_all_rows(dataset, dot):
     """Its histories are longer, its parameters its own, and no row is too short for it."""
-    dataset, timeline = tiny
     plain = dot.task()
     longer = View(rec_length=9, search_length=1, clicks=1, min_history=14, negatives=3)
     model = dot.task(view=longer), dot.params(seed=1)
-    short = timeline.history_size("rec", dataset.rows["rec", "test"]) < 14
+    short = dataset.timeline.history_size("rec", dataset.rows["rec", "test"]) < 14
     assert 0 < short.sum() < len(short)
     other = Other(longer, model[1], {})
     retriever = Retriever("far", plain.score_catalogue, 60, other, {"run": "runs/far", "step": 12})
     task = plain._replace(score_catalogue=None, retrievers={"rec": retriever})
-    result = evaluate(task, dot.params(), {}, dataset, timeline, batch_size=16)
+    result = evaluate(task, dot.params(), {}, dataset, batch_size=16)
     everyone = model[0]._replace(view=View(rec_length=9, search_length=1, clicks=1))
-    alone = evaluate(everyone, model[1], {}, dataset, timeline, batch_size=16)
+    alone = evaluate(everyone, model[1], {}, dataset, batch_size=16)
     assert result.ranks["rec", "full"].row.tolist() == dataset.rows["rec", "test"].tolist()
     for found, known in zip(
         result.retriever["rec", "full"], alone.ranks["rec", "full"], strict=True
@@ -241,8 +238,7 @@ def test_another_model_finds_with_its_own_batches_of_all_rows(tiny, dot):
     assert ("search", "uniform12") in result.ranks
 
 
-def test_an_edit_reaches_both_models(tiny, dot):
-    dataset, timeline = tiny
+def test_an_edit_reaches_both_models(dataset, dot):
     plain, params = dot.task(), dot.params()
     retriever = Retriever("same", plain.score_catalogue, 60, Other(plain.view, params, {}))
     task = plain._replace(score_catalogue=None, retrievers={"rec": retriever})
@@ -250,8 +246,8 @@ def test_an_edit_reaches_both_models(tiny, dot):
     def forget(batch):
         return {**batch, "rec_item": np.zeros_like(batch["rec_item"])}
 
-    edited = make_evaluator(task, dataset, timeline)(params, {}, forget)
-    known = make_evaluator(plain, dataset, timeline)(params, {}, forget)
+    edited = make_evaluator(task, dataset)(params, {}, forget)
+    known = make_evaluator(plain, dataset)(params, {}, forget)
     for found, expected in zip(
         edited.retriever["rec", "full"], known.ranks["rec", "full"], strict=True
     ):

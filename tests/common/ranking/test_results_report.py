@@ -25,14 +25,11 @@ from common.ranking.slices import slice_ranks
 
 
 @pytest.fixture(scope="module")
-def built(tiny, dot):
-    dataset, timeline = tiny
-    evaluation = evaluate(dot.task(), dot.params(), {}, dataset, timeline)
+def built(dataset, dot):
+    evaluation = evaluate(dot.task(), dot.params(), {}, dataset)
     sanity = merge_ranks(
         {
-            task: rank_baselines(
-                dataset, timeline, task, choose_rows(dataset, timeline, task, "test", 1)
-            )
+            task: rank_baselines(dataset, task, choose_rows(dataset, task, "test", 1))
             for task in ("rec", "search")
         }
     )
@@ -46,7 +43,7 @@ def built(tiny, dot):
         resamples=200,
         method="dot",
         parameters=123,
-        slices=slice_ranks(dataset, timeline, evaluation.ranks, resamples=200),
+        slices=slice_ranks(dataset, evaluation.ranks, resamples=200),
     )
     return evaluation, results
 
@@ -316,8 +313,8 @@ def test_the_report_of_real_results_fits_the_page(built):
     assert text.count("popularity ") >= 6  # two tasks, three protocols
 
 
-def test_a_speed_that_is_no_number_is_refused(built, tiny):
+def test_a_speed_that_is_no_number_is_refused(built, dataset):
     evaluation, _ = built
     broken = Evaluation(evaluation.ranks, evaluation.details, float("inf"))
     with pytest.raises(InputError, match=r"speed.eval_lists_per_second: inf"):
-        build_results(tiny[0], broken, {}, seed=0, wall_seconds=1.0, resamples=50)
+        build_results(dataset, broken, {}, seed=0, wall_seconds=1.0, resamples=50)

@@ -7,7 +7,6 @@ from hypothesis import strategies as st
 
 from common.data.dataset import CandidateList
 from common.data.hashing import RANDOM_SCORE, draw_words
-from common.data.timeline import build_timeline
 from common.ranking.metrics import metrics_from_ranks
 from common.ranking.ranks import rank_table
 from common.ranking.rows import choose_rows
@@ -56,12 +55,11 @@ def score_densely(dataset, name, task, row, seed):
 
 @pytest.mark.parametrize("task", ["rec", "search"])
 @pytest.mark.parametrize("filter_seen", ["history", "none"])
-def test_baselines_are_those_of_a_dense_ranking(tiny, dot, task, filter_seen):
-    dataset, timeline = tiny
-    ranked = choose_rows(dataset, timeline, task, "test", 1)
-    got = rank_baselines(dataset, timeline, task, ranked, filter_seen=filter_seen, seed=3)
+def test_baselines_are_those_of_a_dense_ranking(dataset, dot, task, filter_seen):
+    ranked = choose_rows(dataset, task, "test", 1)
+    got = rank_baselines(dataset, task, ranked, filter_seen=filter_seen, seed=3)
     assert tuple(got) == BASELINES
-    seen = find_seen(dataset, timeline, task, ranked.rows, filter_seen)
+    seen = find_seen(dataset, task, ranked.rows, filter_seen)
     lists = ranked.lists["uniform12"].items
     for name in BASELINES:
         tables = got[name]
@@ -82,23 +80,22 @@ def test_baselines_are_those_of_a_dense_ranking(tiny, dot, task, filter_seen):
                 assert found == (low, high), (name, protocol, row)
 
 
-def test_the_random_data_has_what_the_test_above_needs(tiny):
+def test_the_random_data_has_what_the_test_above_needs(dataset):
     """Repeats of the target in its history, and rows without a rec history."""
-    dataset, timeline = tiny
     rows = dataset.rows["rec", "test"]
-    ranked = choose_rows(dataset, timeline, "rec", "test", 1)
-    table = rank_baselines(dataset, timeline, "rec", ranked)["in_history"]["rec", "full"]
+    ranked = choose_rows(dataset, "rec", "test", 1)
+    table = rank_baselines(dataset, "rec", ranked)["in_history"]["rec", "full"]
     assert (table.rank_high == 1).any()  # the target, alone in front
-    rec_end, _, rec_start, _ = timeline.ends("rec", rows)
+    rec_end, _, rec_start, _ = dataset.timeline.ends("rec", rows)
     assert (rec_end > rec_start).any()
     assert (dataset.rec.label == 0).any()
 
 
-def hits_at_ten(dataset, timeline, lists):
+def hits_at_ten(dataset, lists):
     stored = {"uniform99": CandidateList(lists, "x")}
     dataset = dataclasses.replace(dataset, load_lists=lambda task, part: stored)
-    ranked = choose_rows(dataset, timeline, "rec", "test", 1)
-    table = rank_baselines(dataset, timeline, "rec", ranked, full=False)["in_history"]
+    ranked = choose_rows(dataset, "rec", "test", 1)
+    table = rank_baselines(dataset, "rec", ranked, full=False)["in_history"]
     return metrics_from_ranks(*table["rec", "uniform99"][2:])["HR@10"].mean()
 
 
@@ -122,10 +119,9 @@ def test_in_history_is_at_chance_on_clean_data_and_finds_a_leak(dot):
             [items[rows][:, None], np.tile(np.arange(2_000, 2_099), (len(rows), 1))], axis=1
         ).astype(np.int32)
         dataset = dataclasses.replace(base, rec=events, search=quiet, n_items=3_000)
-        timeline = build_timeline(events, quiet, base.n_users, "time")
         known = rec.ts[first] < rec.ts[rows]
         assert known.mean() > 0.9
-        hits = hits_at_ten(dataset, timeline, lists)
+        hits = hits_at_ten(dataset, lists)
         if expected == 0.1:
             assert hits == pytest.approx(0.1, abs=1e-12)
         else:

@@ -5,7 +5,6 @@ import dataclasses
 import numpy as np
 import pytest
 
-from common.data.timeline import build_timeline
 from common.ranking.intervals import MIN_USERS, bca_intervals, slice_intervals
 from common.ranking.metrics import metrics_from_ranks
 from common.ranking.protocols import evaluate
@@ -49,8 +48,7 @@ def test_classes_are_those_of_a_loop_over_the_tables(dot, task, part):
     rows = {**dataset.rows, ("search", "train"): dataset.rows["search", "train"][:4]}
     rows["rec", "train"] = rows["rec", "train"][:60]
     dataset = dataclasses.replace(dataset, rows=rows)
-    timeline = build_timeline(dataset.rec, dataset.search, dataset.n_users, "time")
-    masks = mark_slices(dataset, timeline, task, rows[task, part])
+    masks = mark_slices(dataset, task, rows[task, part])
     reached = set()
     for index, row in enumerate(rows[task, part]):
         for name, labels in classify(dataset, task, row).items():
@@ -73,8 +71,7 @@ def test_popularity_thirds_by_hand():
     assert split_popularity(np.zeros(3, np.int64)).tolist() == [0, 0, 0]
 
 
-def test_slices_come_from_the_ranks_file_and_add_up(tiny, dot, tmp_path):
-    dataset, timeline = tiny
+def test_slices_come_from_the_ranks_file_and_add_up(dataset, dot, tmp_path):
     rng, ranks = np.random.default_rng(0), {}
     for task in ("rec", "search"):  # all events: several rows per user, and enough users
         rows = np.flatnonzero(dataset.events(task).positive)
@@ -82,14 +79,14 @@ def test_slices_come_from_the_ranks_file_and_add_up(tiny, dot, tmp_path):
             better, equal = rng.integers(0, 30, len(rows)), rng.integers(0, 3, len(rows))
             table = rank_table(rows, dataset.events(task).user[rows], better, equal)
             ranks[task, protocol] = table
-    sliced = slice_ranks(dataset, timeline, ranks, resamples=200)
+    sliced = slice_ranks(dataset, ranks, resamples=200)
     write_ranks(tmp_path / "ranks.parquet", ranks)
     again = read_ranks(tmp_path / "ranks.parquet")
-    assert slice_ranks(dataset, timeline, again, resamples=200) == sliced
+    assert slice_ranks(dataset, again, resamples=200) == sliced
     for task in ("rec", "search"):
         table, total = ranks[task, "full"], len(ranks[task, "full"].row)
         values = metrics_from_ranks(table.rank_low, table.rank_high)
-        masks = mark_slices(dataset, timeline, task, table.row)
+        masks = mark_slices(dataset, task, table.row)
         for name, parts in sliced[task].items():
             for label, entry in parts.items():
                 mask = masks[name][label]
@@ -108,12 +105,11 @@ def test_slices_come_from_the_ranks_file_and_add_up(tiny, dot, tmp_path):
     assert all(tuple(metrics) == SLICE_METRICS for metrics in figures.values())
 
 
-def test_protocols_of_other_rows_are_no_slices(tiny, dot):
-    dataset, timeline = tiny
-    ranks = dict(evaluate(dot.task(), dot.params(), {}, dataset, timeline).ranks)
+def test_protocols_of_other_rows_are_no_slices(dataset, dot):
+    ranks = dict(evaluate(dot.task(), dot.params(), {}, dataset).ranks)
     ranks["rec", "full"] = ranks["rec", "full"]._replace(row=ranks["rec", "full"].row + 1)
     with pytest.raises(ValueError, match="the protocols of rec rank different rows"):
-        slice_ranks(dataset, timeline, ranks)
+        slice_ranks(dataset, ranks)
 
 
 def test_the_slice_of_all_rows_has_the_interval_of_the_whole():
@@ -177,8 +173,7 @@ def repeat_targets(dot, repeats):
 def test_auto_filters_nothing_where_more_than_one_percent_repeat(dot, repeats, chosen):
     dataset = repeat_targets(dot, repeats)
     share = repeats / len(dataset.rows["rec", "test"])
-    timeline = build_timeline(dataset.rec, dataset.search, dataset.n_users, "time")
-    choice = choose_filter(dataset, timeline, "auto")
+    choice = choose_filter(dataset, "auto")
     assert choice.name == chosen
     assert choice.repeats == {"rec": share, "search": 0.0}
     if repeats:
@@ -187,34 +182,30 @@ def test_auto_filters_nothing_where_more_than_one_percent_repeat(dot, repeats, c
         )
     else:
         assert choice.reason == "auto: no test target stands in its own history"
-    asked = choose_filter(dataset, timeline, "history")
+    asked = choose_filter(dataset, "history")
     assert asked.name == "history"
     assert asked.reason.startswith("as asked; it favours" if repeats else "as asked; no test")
     # Validation rows, where nothing repeats, are ranked by the same choice.
-    assert not find_repeats(dataset, timeline, "rec", dataset.rows["rec", "valid"]).known.any()
+    assert not find_repeats(dataset, "rec", dataset.rows["rec", "valid"]).known.any()
 
 
 def test_one_percent_itself_is_not_more(dot):
     """Of 100 test rows one repeats: the filter stays; of 99 it goes."""
     dataset = repeat_targets(dot, 1)
-    timeline = build_timeline(dataset.rec, dataset.search, dataset.n_users, "time")
     test = dataset.rows["rec", "test"]
-    known = find_repeats(dataset, timeline, "rec", test).known
+    known = find_repeats(dataset, "rec", test).known
     others = np.repeat(test[~known], 3)  # 147 rows without a repeat
     for count, chosen in ((99, "history"), (98, "none")):
         rows = {**dataset.rows, ("rec", "test"): np.append(others[:count], test[known])}
         smaller = dataclasses.replace(dataset, rows=rows)
-        choice = choose_filter(smaller, timeline, "auto")
+        choice = choose_filter(smaller, "auto")
         assert (choice.name, choice.repeats["rec"] > MAX_REPEATS) == (chosen, count == 98)
 
 
-def test_validation_and_test_rows_share_the_choice(tiny, dot):
-    dataset, timeline = tiny
+def test_validation_and_test_rows_share_the_choice(dataset, dot):
     for asked, chosen in (("auto", "none"), ("history", "history")):
         for part in ("valid", "test"):
-            found = evaluate(
-                dot.task(), dot.params(), {}, dataset, timeline, part=part, filter_seen=asked
-            )
+            found = evaluate(dot.task(), dot.params(), {}, dataset, part=part, filter_seen=asked)
             assert found.details["filter_seen"] == chosen
             assert found.details["repeats"]["rec"] > MAX_REPEATS
             if chosen == "none":
@@ -227,10 +218,9 @@ def test_what_is_warm_is_what_the_model_was_trained_on(dot):
     few = {**judged.rows, ("search", "train"): np.zeros(0, np.int64)}
     few["rec", "train"] = judged.rows["rec", "train"][:5]
     trained = dataclasses.replace(judged, rows=few)
-    timeline = build_timeline(judged.rec, judged.search, judged.n_users, "time")
     rows = judged.rows["search", "test"]
-    masks = mark_slices(judged, timeline, "search", rows, trained)
+    masks = mark_slices(judged, "search", rows, trained)
     warm = np.isin(judged.search.target[rows], judged.rec.item[few["rec", "train"]])
     np.testing.assert_array_equal(masks["item"]["warm"], warm)
     assert masks["query"]["unseen"].all()
-    assert not mark_slices(judged, timeline, "search", rows)["query"]["unseen"].all()
+    assert not mark_slices(judged, "search", rows)["query"]["unseen"].all()

@@ -53,7 +53,10 @@ def make_task() -> Task:
         epochs=2,
         optimizer=Optimizer(learning_rate=0.05, weight_decay=0.1, clip_norm=1.0),
     )
-    return Task("split", ("rec",), View(), init, (stage,), score=lambda *_: None)
+    tables = ("item/embedding",)
+    return Task(
+        "split", ("rec",), View(), init, (stage,), score=lambda *_: None, split_tables=tables
+    )
 
 
 def run(folder: Path, mesh_text: str, how: Any = iterate) -> Any:

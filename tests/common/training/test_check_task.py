@@ -34,6 +34,7 @@ def give(*shape, dtype=jnp.float32):
 
 
 NUMBER = jnp.float32(0.0)
+READS_TRAINED = "stage fit, prepare: reads parameters that the stage trains, which are None there; "
 
 
 @pytest.mark.parametrize(
@@ -52,6 +53,9 @@ NUMBER = jnp.float32(0.0)
             "explain, mean_evidence: gives float32 [4, 5]; give float32 [4, 6]",
         ),
         ({"init": lambda *_: ({}, {"events": NUMBER})}, "has a constant 'events'"),
+        ({"stage": {"prepare": lambda p, c: c | {"x": p["embed"]["table"] + 1}}}, READS_TRAINED),
+        ({"stage": {"prepare": lambda p, c: c | {"x": p["embed"]["table"]}}}, READS_TRAINED),
+        ({"split_tables": ("cf/item",)}, "split_tables: no table 'cf/item'; use some of "),
         ({"stage": {"loss": lambda *_: NUMBER}}, "loss: gives a float32 number; give (loss, {"),
         ({"stage": {"loss": lambda *_: (jnp.zeros(4), {})}}, "loss: gives float32 [4]; give a fl"),
         (
@@ -77,6 +81,16 @@ def test_what_is_right_passes(check):
     )
 
 
+def test_a_stage_may_prepare_constants_of_what_it_does_not_train(check):
+    stage = {
+        "prepare": lambda params, constants: constants | {"table": 2 * params["embed"]["table"]},
+        "trainable": lambda name: name.startswith("head/"),
+    }
+    check(stage=stage)
+
+
 def test_what_a_function_raises_itself_keeps_its_traceback(check):
     with pytest.raises(ZeroDivisionError):
         check(score=lambda *_: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        check(stage={"prepare": lambda *_: 1 / 0})

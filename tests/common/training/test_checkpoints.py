@@ -35,7 +35,7 @@ def make_state(number, rows=5):
 
 
 def describe(progress, **changes):
-    return place_shapes(make_state(0, **changes), make_mesh(jax.devices()[:1]))
+    return place_shapes(make_state(0, **changes), make_mesh(jax.devices()[:1]), {})
 
 
 def make_progress(step, best, former=5):
@@ -204,7 +204,7 @@ def test_other_names_and_dtypes_are_differences_too(folder):
     def other(progress):
         state = make_state(0)
         params = {"table": state.params["table"].astype(jnp.bfloat16), "gain": jnp.ones(3)}
-        return place_shapes(state._replace(params=params), make_mesh(jax.devices()[:1]))
+        return place_shapes(state._replace(params=params), make_mesh(jax.devices()[:1]), {})
 
     with Checkpoints(folder) as checkpoints, pytest.raises(InputError) as error:
         restore_newest(checkpoints, other, PRINT)

@@ -1,11 +1,14 @@
 import json
 from pathlib import Path
 
+import jax
 import numpy as np
 import pytest
 from jax.sharding import PartitionSpec
 
-from common.training.sharding import cut_rows, find_spec
+from common.training.mesh import make_mesh
+from common.training.optimizers import name_leaves
+from common.training.sharding import cut_rows, find_shardings, place_params
 
 MESHES = ("data:8", "data:4,model:2", "data:2,model:4")  # beside "data:1"
 
@@ -41,14 +44,20 @@ def test_a_checkpoint_of_one_mesh_goes_on_on_another(runs):
     np.testing.assert_array_equal(moved["read"], moved["table"])
 
 
-def test_names_that_are_split():
-    split = ("item/embedding", "embedding/item_id/embedding", "cf/user", "model/t5/shared")
-    for name in split:
-        assert find_spec(name, 2) == PartitionSpec("model"), name
-        assert find_spec(f"opt_state/0/mu/{name}", 2) == PartitionSpec("model"), name
-    for name in ("item/kernel", "encoder/item_gate/kernel", "model/t5/head", "head/bias"):
-        assert find_spec(name, 2) == PartitionSpec(), name
-    assert find_spec("cf/item", 0) == PartitionSpec()
+def test_tables_that_are_named_are_split_and_their_moments_follow():
+    """Not what only ends like them, nor a number that is named after them."""
+    mesh, table = make_mesh(jax.devices()[:1]), jax.ShapeDtypeStruct((4, 2), "float32")
+    shapes = {"item": table, "cf": {"item": table, "bias": table}}
+    places = place_params(shapes, mesh, ["cf/item"])
+    params = jax.tree.map(
+        lambda s, p: jax.ShapeDtypeStruct(s.shape, s.dtype, sharding=p), shapes, places
+    )
+    number = jax.ShapeDtypeStruct((), "int32")
+    moments = {"mu": shapes, "count": {"cf": {"item": number}}, "step": number}
+    found = find_shardings({"params": shapes, "opt_state": [moments]}, mesh, params)
+    split = [name for name, place in name_leaves(found) if place.spec == PartitionSpec("model")]
+    assert split == ["opt_state/0/mu/cf/item", "params/cf/item"]
+    assert len(name_leaves(found)) == 8
 
 
 def test_added_rows_do_not_count_in_a_checkpoint():

@@ -47,8 +47,8 @@ def write_run(tiny, tmp_path):
 def pair(write_run, monkeypatch):
     """pair(name, arg, **values): `--runs` of GenSR and another run, both untrained."""
 
-    def load(task, workdir, seed, dataset, timeline, mesh):
-        batch = put_batch(mesh, take_batch(task, dataset, timeline))
+    def load(task, workdir, seed, dataset, mesh):
+        batch = put_batch(mesh, take_batch(task, dataset))
         params, constants = init_params(task, place_key(seed, "init", mesh), batch, mesh)
         ready = prepare_constants(task.stages[-1], params, constants, mesh)
         return Trained(task, params, ready)

@@ -13,7 +13,6 @@ from common.data.readers.synthetic import generate
 from common.data.readers.tables import read_tables
 from common.data.readers.truth_tables import add_truth
 from common.data.schema import SourceTables
-from common.data.timeline import build_timeline
 from common.errors import InputError
 from common.ranking.evidence import EvidenceTable, evidence_report, select_window
 
@@ -88,11 +87,10 @@ def test_evidence_figures_of_own_tables_by_hand(tmp_path: Path):
     tables = read_both(tmp_path)
     write_dataset(tmp_path / "data", tables, SETTINGS)
     dataset = load_dataset(tmp_path / "data")
-    timeline = build_timeline(dataset.rec, dataset.search, dataset.n_users, "time")
-    rec_row, search_row = select_window(timeline, np.array([2, 6]), 10)
+    rec_row, search_row = select_window(dataset.timeline, np.array([2, 6]), 10)
     assert search_row.tolist() == [0, 1, 2, 3, 4]
     weights = np.array([0.7, 0.3, 0.2, 0.4, 0.4])
-    report = evidence_report(dataset, timeline, EvidenceTable(rec_row, search_row, weights))
+    report = evidence_report(dataset, EvidenceTable(rec_row, search_row, weights))
     # adi: 0.7 against 0.3 -> 1. zoe: 0.4 against 0.2 and 0.4 -> 3/4. Both are after "cooking".
     assert report["model"]["auc_flag"]["value"] == pytest.approx(7 / 8)
     assert report["model"]["auc_pair"]["value"] == pytest.approx(7 / 8)
