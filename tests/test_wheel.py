@@ -32,7 +32,7 @@ KNN = "baselines_jax/configs/item_knn_demo.py"
 # Without a PYTHONPATH, in which the checkout may be.
 ENV = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
 # Compiled in half the time.
-QUICK = {"JAX_PLATFORMS": "cpu", "JAX_DISABLE_MOST_OPTIMIZATIONS": "1"}
+ON_CPU = {"JAX_PLATFORMS": "cpu"}
 FOREIGN = "raise SystemExit('this is the module of the working directory')\n"
 
 pytestmark = pytest.mark.slow
@@ -63,7 +63,7 @@ class Installed(NamedTuple):
         """What `snr WORDS` prints, with the environment changed; it must end with 0."""
         env = {name: value for name, value in ENV.items() if name != without}
         done = subprocess.run(
-            [self.bin / "snr", *words], cwd=self.folder, env=env | QUICK | more,
+            [self.bin / "snr", *words], cwd=self.folder, env=env | ON_CPU | more,
             capture_output=True, text=True, check=False,
         )  # fmt: skip
         assert done.returncode == 0, done.stdout + done.stderr

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import functools
 import importlib.util
 from pathlib import Path
-from types import ModuleType, SimpleNamespace
+from types import ModuleType
 from typing import NamedTuple
 
-import jax
 import pytest
 
 from common.data.folder import load_dataset
@@ -18,9 +16,6 @@ from launch.command import run_command
 ROOT = Path(__file__).resolve().parents[2]
 TINY = ROOT / "lcr_jax/configs/tiny.py"
 GENSR = ROOT / "gensr_jax/configs/tiny.py"
-QUICK = {"xla_backend_optimization_level": 0}  # of the compiler
-if jax.__version_info__ < (0, 11):  # gone since then
-    QUICK["xla_cpu_use_fusion_emitters"] = False
 
 
 class Outcome(NamedTuple):
@@ -114,21 +109,3 @@ def run(tiny, capsys):
         return Outcome(code, out, err)
 
     return call
-
-
-@pytest.fixture
-def quick_compiler(monkeypatch):
-    """Compiles in a quarter of the time; what it makes is slower, and small here."""
-    quick = functools.partialmethod(jax.stages.Lowered.compile, compiler_options=QUICK)
-    monkeypatch.setattr(jax.stages.Lowered, "compile", quick)
-
-
-@pytest.fixture
-def quick_jit(monkeypatch):
-    """As `quick_compiler`, for what the trainer and the evaluator compile by `jax.jit`."""
-    # Their own jits alone: one inside another takes no options.
-    ours = SimpleNamespace(
-        **vars(jax) | {"jit": functools.partial(jax.jit, compiler_options=QUICK)}
-    )
-    for module in ("common.training.step", "common.ranking.protocols"):
-        monkeypatch.setattr(f"{module}.jax", ours)

@@ -14,8 +14,6 @@ WORDS = {
         "--config.train.log_every_steps=1", "--config.train.checkpoint_every_steps=3",
     ],
 }  # fmt: skip
-# Compiled in a quarter of the time; what comes out of it is slow, which LCR's small steps can bear.
-ENVIRONMENT = {"lcr": {"JAX_DISABLE_MOST_OPTIMIZATIONS": "1"}, "gensr": {}}
 
 
 def read_stage(workdir, stage):

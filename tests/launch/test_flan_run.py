@@ -87,7 +87,7 @@ def only_line(capsys):
     return line
 
 
-def test_train_resume_and_evaluate_again(data, flan, tmp_path, capsys, quick_jit):
+def test_train_resume_and_evaluate_again(data, flan, tmp_path, capsys):
     workdir = tmp_path / "run"
     assert start(data, workdir, flan) == 0
     err = capsys.readouterr().err
@@ -104,7 +104,7 @@ def test_train_resume_and_evaluate_again(data, flan, tmp_path, capsys, quick_jit
     assert read_results(workdir / "results.json")["tasks"] == first["tasks"]
 
 
-def test_a_backbone_may_move_but_not_change(data, flan, tmp_path, capsys, quick_jit):
+def test_a_backbone_may_move_but_not_change(data, flan, tmp_path, capsys):
     workdir = tmp_path / "run"
     assert start(data, workdir, flan) == 0
     moved = flan.rename(tmp_path / "moved [1]: flan")

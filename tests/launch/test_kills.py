@@ -70,10 +70,8 @@ def test_killed_in_each_stage_and_at_random_it_ends_with_the_same_numbers(
 ):
     """Five kills: the first as soon as a checkpoint begins to be written, one in each stage, and
     two at moments that a seed draws."""
-    command = Command(small_runs.WORDS[method], small_runs.ENVIRONMENT[method], tiny)
+    command = Command(small_runs.WORDS[method], {}, tiny)
     whole, killed = tmp_path / "whole", tmp_path / "killed"
-    for name, value in small_runs.ENVIRONMENT[method].items():
-        monkeypatch.setenv(name, value)
     words = [*small_runs.WORDS[method], f"--config.data.path={tiny}"]
     monkeypatch.chdir(ROOT)
     command.finish(whole)

@@ -192,10 +192,8 @@ def test_whatever_befalls_two_processes_they_are_one_run(mesh, victim, tiny, tmp
     assert compare_runs(tmp_path / "one", two) == []
 
 
-def test_lcr_and_a_signal_in_its_second_stage(tiny, tmp_path, small_runs, monkeypatch):
+def test_lcr_and_a_signal_in_its_second_stage(tiny, tmp_path, small_runs):
     """Histories are gathered on the devices, those of both processes."""
-    for name, value in small_runs.ENVIRONMENT["lcr"].items():
-        monkeypatch.setenv(name, value)
     run = (*small_runs.WORDS["lcr"], "--config.resident=on")
     codes, errors = finish(start(tiny, tmp_path / "one", devices=2, run=run))
     assert codes == [0], errors

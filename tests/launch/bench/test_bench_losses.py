@@ -7,7 +7,7 @@ import pytest
 ROWS = ["--rows=8", "--width=4", "--negatives=3"]
 
 
-def test_losses(measure, check_program, quick_compiler):
+def test_losses(measure, check_program):
     report, printed = measure("losses", "--items=50", "--items=90", *ROWS)
     assert [size["items"] for size in report["sizes"]] == [50, 90]
     for size in report["sizes"]:
@@ -21,7 +21,7 @@ def test_losses(measure, check_program, quick_compiler):
     assert report["summary"]["plain extra GB at 90 items"] > 0
 
 
-def test_a_plain_loss_that_is_too_large_is_left_out(measure, quick_compiler):
+def test_a_plain_loss_that_is_too_large_is_left_out(measure):
     report, printed = measure("losses", "--items=50", "--plain_gigabytes=0", *ROWS)
     size = report["sizes"][0]
     assert set(size["losses"]) == {"fused", "sampled"}
@@ -33,7 +33,7 @@ def test_a_plain_loss_that_is_too_large_is_left_out(measure, quick_compiler):
 CATALOGUE = ["catalogue", "--items=300", "--batch=4", "--width=4", "--seen=3"]
 
 
-def test_a_part_of_the_users_is_timed_and_it_is_said(measure, check_program, quick_compiler):
+def test_a_part_of_the_users_is_timed_and_it_is_said(measure, check_program):
     report, printed = measure(*CATALOGUE, "--users=101", "--blocks=5")
     assert (report["chunks"], report["items_per_chunk"]) == (1, 512)
     check_program(report["ranking"], 4, flop=2 * 4 * 512 * 4)
@@ -44,7 +44,7 @@ def test_a_part_of_the_users_is_timed_and_it_is_said(measure, check_program, qui
     assert "s for 101 users (worked out)" in report["summary"]
 
 
-def test_all_users_are_timed(measure, quick_compiler):
+def test_all_users_are_timed(measure):
     report, printed = measure(*CATALOGUE, "--users=21", "--whole")
     assert report["blocks"] == 6
     assert report["seconds_for_all_measured"]

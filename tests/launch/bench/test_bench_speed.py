@@ -19,7 +19,7 @@ ROWS = {
 
 
 @pytest.mark.parametrize("method", SMALL)
-def test_the_report(method, measure, check_program, quick_compiler):
+def test_the_report(method, measure, check_program):
     report, printed = measure(method, *SMALL[method], "--blocks=3")
     assert report["rows"] == ROWS[method]
     assert sum(report["parameters_by_part"].values()) == report["parameters"]
