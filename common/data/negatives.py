@@ -166,7 +166,7 @@ def log_draw_shares(dataset: Dataset, task: str, sampling: str) -> np.ndarray:
     if sampling == "uniform":
         counts[:] = 1.0
     counts[0] = 0.0
-    return np.log(np.maximum(counts, 0.5) / counts.sum()).astype(np.float32)
+    return np.log(np.maximum(counts, 0.5) / max(counts.sum(), 1.0)).astype(np.float32)
 
 
 class CategoryMates:
