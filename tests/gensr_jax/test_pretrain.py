@@ -135,7 +135,7 @@ def test_it_learns_more_than_popularity(trained):
 
 
 def test_only_its_own_parameters_move(trained):
-    _, _, _, result = trained
+    _, _, result = trained
     np.testing.assert_array_equal(result.params["model"]["other"], np.ones(3))
     assert not result.params["cf"]["item"][0].any()
     assert is_collaborative("cf/item")
