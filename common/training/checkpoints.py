@@ -30,7 +30,7 @@ import orbax.checkpoint as ocp
 
 from common.errors import MEND, InputError, WriteError
 from common.json_files import check_depth, take
-from common.training.checksums import CutShort, check_files, write_checksums
+from common.training.checksums import CutShort, check_files, hide_odd_metadata, write_checksums
 from common.training.optimizers import name_leaves
 from common.training.orbax_noise import silence_orbax
 from common.training.plain_path import plain_path
@@ -80,6 +80,8 @@ class Checkpoints:
             cleanup_tmp_directories=True,
             async_options=ocp.AsyncOptions(barrier_sync_fn=self._barrier),
         )
+        for step in list_steps(self.folder):
+            hide_odd_metadata(self.folder / str(step))
         self._manager = ocp.CheckpointManager(plain_path(self.folder), options=options)
 
     def __enter__(self) -> Checkpoints:

@@ -11,6 +11,7 @@ because sha256 would take about a fifth of a save (docs/performance.md).
 from __future__ import annotations
 
 import json
+from contextlib import suppress
 from pathlib import Path
 
 import xxhash
@@ -22,6 +23,7 @@ LISTING = "checksums.json"
 _BEFORE = "sizes.json"  # the listing of older versions
 _AGAIN = "train again"
 _BLOCK = 1 << 20  # bytes read at once
+_METADATA, _LARGEST = "_CHECKPOINT_METADATA", 1 << 20  # of Orbax: when it saved; some hundred bytes
 
 
 class CutShort(Exception):
@@ -71,6 +73,15 @@ def check_files(path: Path) -> None:
             raise CutShort(f"{name} has {found[name].stat().st_size} of {size} bytes")
         if hash_file(found[name]) != checksum:
             raise CutShort(f"{name} has other bytes than were saved")
+
+
+def hide_odd_metadata(path: Path) -> None:
+    """Renames what Orbax reads of every checkpoint while it opens, if it is a device, a pipe, or
+    far too large: reading it would have no end. The listing then shows that it is missing."""
+    file = path / _METADATA
+    with suppress(OSError):  # there is none, or another process was here first
+        if not file.is_file() or file.stat().st_size > _LARGEST:
+            file.rename(path / f"{_METADATA}.damaged")
 
 
 def hash_file(path: Path) -> str:

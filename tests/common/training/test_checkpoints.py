@@ -145,6 +145,17 @@ def test_two_files_that_changed_places_and_one_too_many_are_found(folder):
         check_files(folder / "30")
 
 
+def test_metadata_without_an_end_is_not_read(folder, capsys):
+    """Orbax reads it of each step, whole, before anything is checked: of /dev/zero until no memory
+    is left."""
+    file = folder / "40/_CHECKPOINT_METADATA"
+    file.unlink()
+    file.symlink_to("/dev/null")
+    assert restore(folder)[1].step == 30
+    told = "damaged (_CHECKPOINT_METADATA is missing); moved to damaged/"
+    assert told in capsys.readouterr().err
+
+
 def test_the_only_checkpoint_without_a_listing_is_a_save_that_was_killed(tmp_path, capsys):
     folder = tmp_path / "checkpoints"
     with Checkpoints(folder) as checkpoints:
