@@ -121,3 +121,16 @@ def test_no_files_import_each_other_in_a_circle():
                 parts = {f"{node.module}.{alias.name}" for alias in node.names}
                 graph[name] |= parts & files.keys() or {node.module}
     list(TopologicalSorter(graph).static_order())  # CycleError names the circle
+
+
+def test_tests_stand_where_their_code_does():
+    """A test of lcr_jax/losses.py is in tests/lcr_jax, and a folder of the code has tests."""
+    tests = ROOT / "tests"
+    apart = {tests / "golden", tests / "fuzz"}  # stored numbers, and what goes through all readers
+    folders = {path.parent for path in tests.rglob("test_*.py")} - apart
+    assert {
+        folder for folder in folders if not (ROOT / folder.relative_to(tests)).is_dir()
+    } == set()
+    # Configs are tried by the tests of their method, LCR's studies by those of the command.
+    rooms = {path.parent for path in SOURCES if path.parent.name not in ("configs", "studies")}
+    assert {room for room in rooms if tests / room.relative_to(ROOT) not in folders} == set()
