@@ -97,10 +97,14 @@ def _name(kind: Any) -> str:
         return f"a tuple, each of it {_name(inner[0])}"
     if origin is Mapping:
         return f"a dict, each value of it {_name(inner[1])}"
-    return _NAMES.get(origin, f"a {getattr(origin, '__name__', origin)}")
+    return _NAMES.get(origin) or _put_article(origin.__name__)
 
 
 def _show(value: Any) -> str:
     if value is not None and not isinstance(value, str | bool | float):
-        return f"a {type(value).__name__}"
+        return _put_article(type(value).__name__)
     return cut(repr(value), _SHOWN)
+
+
+def _put_article(word: str) -> str:
+    return f"{'an' if word[0] in 'AEIOUaeiou' else 'a'} {word}"

@@ -191,4 +191,6 @@ def check_kinds(task: Any) -> None:
         for name in ("batch_size", "epochs", "eval_every_epochs"):
             value = getattr(stage, name)
             if value is not None and not value > 0:
-                raise InputError(f"{where}, stages {stage.name}, {name}: is {value}; give more")
+                raise InputError(
+                    f"{where}, stages {stage.name}, {name}: is {value}; give more than 0"
+                )

@@ -167,7 +167,7 @@ def test_what_a_function_raises_itself_keeps_its_traceback(check):
         ({"pretrained": {}}, "pretrained: is a dict; give a function"),
         ({"split_tables": None}, "split_tables: is None; give a tuple, each of it a text"),
         ({"split_tables": "item"}, "split_tables: is 'item'; give a tuple, each of it a text"),
-        ({"retrievers": {"rec": 5}}, "retrievers rec: is a int; give a Retriever"),
+        ({"retrievers": {"rec": 5}}, "retrievers rec: is an int; give a Retriever"),
         (
             {"retrievers": {"search": Retriever("mine", rank_items, 5)}},
             "retrievers: has 'search'; use 'rec'",
@@ -175,10 +175,10 @@ def test_what_a_function_raises_itself_keeps_its_traceback(check):
         ({"stage": {"loss": None}}, "stages fit, loss: is None; give a function"),
         ({"stage": {"view": None}}, "stages fit, view: is None; give a View"),
         ({"stage": {"batch_size": "3"}}, "stages fit, batch_size: is '3'; give a whole number"),
-        ({"stage": {"batch_size": 0}}, "stages fit, batch_size: is 0; give more"),
-        ({"stage": {"epochs": 0}}, "stages fit, epochs: is 0; give more"),
+        ({"stage": {"batch_size": 0}}, "stages fit, batch_size: is 0; give more than 0"),
+        ({"stage": {"epochs": 0}}, "stages fit, epochs: is 0; give more than 0"),
         ({"stage": {"epochs": float("nan")}}, "stages fit, epochs: is nan; give a whole number"),
-        ({"stage": {"optimizer": None}}, "stages fit, optimizer: is None; give a Optimizer"),
+        ({"stage": {"optimizer": None}}, "stages fit, optimizer: is None; give an Optimizer"),
         (
             {"stage": {"optimizer": Optimizer(learning_rate="1")}},
             "stages fit, optimizer, learning_rate: is '1'; give a finite number",
