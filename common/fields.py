@@ -62,7 +62,11 @@ def _check(where: str, value: Any, kind: Any) -> None:
     if origin is tuple:
         for place, each in enumerate(value):
             name = getattr(each, "name", None)
-            _check(f"{where} {name if isinstance(name, str) else place}", each, inner[0])
+            if isinstance(name, str):  # "stage fit" says more than "stages 0"
+                at = f"{where.rpartition(', ')[0]}, {type(each).__name__.lower()} {name}"
+            else:
+                at = f"{where} {place}"
+            _check(at, each, inner[0])
     elif origin is Mapping:
         for key, each in value.items():
             _check(f"{where}, a key", key, inner[0])

@@ -35,7 +35,7 @@ def check_task(
 ) -> None:
     """Raises InputError naming the function of a method that gives something else than it should.
 
-    task: as `common.training.task.check_kinds` lets pass
+    task: as `common.training.check_kinds` lets pass
     batch: of the task's view, without negatives; stage_batches: by stage, one that it trains on
     evidence: the run wants figures of its evidence, so `explain` must have "mean_evidence"
     What a function raises itself comes through as it is: its author needs the traceback.

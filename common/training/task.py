@@ -16,8 +16,6 @@ from typing import Any, NamedTuple
 import jax
 
 from common.data.view import View
-from common.errors import InputError
-from common.fields import check_fields
 from common.settings.groups import OptimizerSettings, PlateauSettings, StoppingSettings
 from common.training.cost import Cost
 
@@ -163,34 +161,3 @@ def judge_as(task: Task, stage: Stage) -> Task:
         score=stage.score or task.score,
         score_catalogue=stage.score_catalogue or task.score_catalogue,
     )
-
-
-def check_kinds(task: Any) -> None:
-    """Raises InputError unless a value is a task whose fields have the annotated kinds.
-
-    What its functions give is looked at by `common.training.check_task`.
-    """
-    if not isinstance(task, Task):
-        raise InputError(
-            f"build: gives a {type(task).__name__}; give a Task, see common/training/task.py"
-        )
-    where = f"method {task.name}"
-    check_fields(where, task)
-    known = ("rec", "search")
-    if not task.tasks or not set(task.tasks) <= {*known} or len(set(task.tasks)) < len(task.tasks):
-        raise InputError(f"{where}, tasks: is {task.tasks}; give ('rec',), ('search',) or {known}")
-    for served in task.retrievers:
-        if served not in task.tasks:
-            raise InputError(
-                f"{where}, retrievers: has {served!r}; use {' or '.join(map(repr, task.tasks))}"
-            )
-    names = [stage.name for stage in task.stages]
-    for stage in task.stages:
-        if names.count(stage.name) > 1:
-            raise InputError(f"{where}: two stages have the name {stage.name!r}; rename one")
-        for name in ("batch_size", "epochs", "eval_every_epochs"):
-            value = getattr(stage, name)
-            if value is not None and not value > 0:
-                raise InputError(
-                    f"{where}, stages {stage.name}, {name}: is {value}; give more than 0"
-                )

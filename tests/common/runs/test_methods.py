@@ -148,7 +148,9 @@ def test_settings_that_could_not_be_keys_are_named(monkeypatch, tree, message):
 
 def test_what_a_method_builds_is_looked_at(monkeypatch):
     place_method(monkeypatch, Method(RunSettings(method="mine:METHOD"), build))
-    with pytest.raises(InputError, match=r"^build: gives a NoneType; give a Task"):
+    with pytest.raises(
+        InputError, match=r"^config.method = mine:METHOD, build: gives a NoneType; "
+    ):
         build_task(RunSettings(method="mine:METHOD"), None)
 
 

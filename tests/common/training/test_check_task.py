@@ -5,11 +5,12 @@ from __future__ import annotations
 import jax.numpy as jnp
 import pytest
 
-from common.data.view import candidate_items
+from common.data.view import View, candidate_items
 from common.errors import InputError
+from common.training.check_kinds import check_kinds
 from common.training.check_task import check_task
 from common.training.pretrained import load_pretrained
-from common.training.task import Optimizer, Retriever, check_kinds
+from common.training.task import Optimizer, Retriever
 
 
 @pytest.fixture
@@ -172,22 +173,29 @@ def test_what_a_function_raises_itself_keeps_its_traceback(check):
             {"retrievers": {"search": Retriever("mine", rank_items, 5)}},
             "retrievers: has 'search'; use 'rec'",
         ),
-        ({"stage": {"loss": None}}, "stages fit, loss: is None; give a function"),
-        ({"stage": {"view": None}}, "stages fit, view: is None; give a View"),
-        ({"stage": {"batch_size": "3"}}, "stages fit, batch_size: is '3'; give a whole number"),
-        ({"stage": {"batch_size": 0}}, "stages fit, batch_size: is 0; give more than 0"),
-        ({"stage": {"epochs": 0}}, "stages fit, epochs: is 0; give more than 0"),
-        ({"stage": {"epochs": float("nan")}}, "stages fit, epochs: is nan; give a whole number"),
-        ({"stage": {"optimizer": None}}, "stages fit, optimizer: is None; give an Optimizer"),
+        ({"stage": {"loss": None}}, "stage fit, loss: is None; give a function"),
+        ({"stage": {"view": None}}, "stage fit, view: is None; give a View"),
+        ({"view": View(task="foo")}, "view, task: is 'foo'; use rec or search or both"),
+        ({"stage": {"view": View(task="foo")}}, "stage fit, view, task: is 'foo'; use rec or "),
+        ({"stage": {"view": View(rec_length=-1)}}, "stage fit, view, rec_length: is -1; give 0 "),
+        (
+            {"stage": {"view": View(negative_sampling="all")}},
+            "stage fit, view, negative_sampling: is 'all'; use popularity or uniform or mixed",
+        ),
+        ({"stage": {"batch_size": "3"}}, "stage fit, batch_size: is '3'; give a whole number"),
+        ({"stage": {"batch_size": 0}}, "stage fit, batch_size: is 0; give more than 0"),
+        ({"stage": {"epochs": 0}}, "stage fit, epochs: is 0; give more than 0"),
+        ({"stage": {"epochs": float("nan")}}, "stage fit, epochs: is nan; give a whole number"),
+        ({"stage": {"optimizer": None}}, "stage fit, optimizer: is None; give an Optimizer"),
         (
             {"stage": {"optimizer": Optimizer(learning_rate="1")}},
-            "stages fit, optimizer, learning_rate: is '1'; give a finite number",
+            "stage fit, optimizer, learning_rate: is '1'; give a finite number",
         ),
         (
             {"stage": {"optimizer": Optimizer(schedule="step")}},
-            "stages fit, optimizer, schedule: is 'step'; give 'constant' or 'cosine'",
+            "stage fit, optimizer, schedule: is 'step'; give 'constant' or 'cosine'",
         ),
-        ({"stage": {"trainable": True}}, "stages fit, trainable: is True; give a function"),
+        ({"stage": {"trainable": True}}, "stage fit, trainable: is True; give a function"),
     ],
 )
 def test_a_field_of_another_kind_is_named(check, changes, message):
