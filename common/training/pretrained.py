@@ -11,7 +11,7 @@ from common.training.optimizers import name_leaves
 from common.training.task import Params, Task
 
 
-def load_pretrained(task: Task, params: Params) -> Params:
+def take_pretrained(task: Task, params: Params) -> Params:
     """What `Task.pretrained` gives for the parameters of `init`.
 
     Raises InputError where it is another tree than theirs, or has another shape or dtype.

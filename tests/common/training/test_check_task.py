@@ -9,7 +9,7 @@ from common.data.view import View, candidate_items
 from common.errors import InputError
 from common.training.check_kinds import check_kinds
 from common.training.check_task import check_task
-from common.training.pretrained import load_pretrained
+from common.training.pretrained import take_pretrained
 from common.training.task import Optimizer, Retriever
 
 
@@ -228,8 +228,8 @@ def test_two_stages_of_one_name_are_named(tiny):
 def test_pretrained_parameters_are_like_the_initial_ones(tiny, change, message):
     task = tiny.make_task()._replace(pretrained=change)
     if message is None:
-        assert load_pretrained(task, PARAMS) is PARAMS
+        assert take_pretrained(task, PARAMS) is PARAMS
         return
     with pytest.raises(InputError) as caught:
-        load_pretrained(task, PARAMS)
+        take_pretrained(task, PARAMS)
     assert str(caught.value).startswith(f"method tiny, pretrained: {message}")
