@@ -44,6 +44,6 @@ def test_the_page_makes_a_method_that_trains_and_is_explained_by_its_errors(tmp_
     broken = run(commands[1].replace("runs/mine", "runs/broken"))
     assert broken.returncode == 2
     assert broken.stderr.splitlines()[-1] == (
-        "error: method my_method, score_catalogue: gives float32 [2, 1]; give float32 [2, 3]"
+        "error: method my_method, score_catalogue: gives float32 [8, 1]; give float32 [8, 33]"
     )
     assert not (tmp_path / "runs/broken").exists()

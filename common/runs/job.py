@@ -92,13 +92,13 @@ def open_job(
         check_batch(stage, mesh, settings.accumulate)
     check_batch_size(mesh, max(settings.eval.batch_size, 2), "config.eval.batch_size")
     batch = take_batch(task, dataset)
-    task = pad_task(task, mesh, batch)
     check_task(
         task,
         batch,
-        lambda stage: take_stage_batch(stage, task, dataset),
+        {stage.name: take_stage_batch(stage, task, dataset) for stage in task.stages},
         evidence=settings.eval.evidence,
     )
+    task = pad_task(task, mesh, batch)
     task = attach_retriever(settings, task, dataset, mesh)
     return Job(
         settings, workdir, evaluates, dataset, judged, task, mesh, batch, data, lists, trained_on

@@ -14,6 +14,8 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from common.errors import InputError
+from common.fields import check_call, check_fields
+from common.settings.fields import check_tree
 from common.settings.groups import RunSettings
 from common.settings.reading import read_settings
 from common.settings.roles import newer_defaults
@@ -73,6 +75,11 @@ def find_method(name: Any) -> Method:
         ) from error
     if not isinstance(found, Method):
         raise InputError(f"config.method = {name}: is no Method, see common/runs/methods.py")
+    # What these stand for imports jax, which reading a configuration must not.
+    unread = dict.fromkeys(("Task", "Workload"), object)
+    check_fields(f"config.method = {name}", found, names=unread)
+    check_call(f"config.method = {name}, build", found.build, 2)
+    check_tree(found.settings)
     return found
 
 

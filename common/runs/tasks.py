@@ -9,13 +9,16 @@ from common.data.batches import Batch, evaluation_source
 from common.data.dataset import Dataset
 from common.data.sequences import sequence_source
 from common.runs.methods import find_method, settle
+from common.training.check_kinds import check_kinds
 from common.training.task import Stage, Task
 
 
 def build_task(config: Any, dataset: Dataset) -> Task:
     """The task of the method that settings, or a configuration, name. Raises InputError."""
     settings = settle(config)
-    return find_method(settings.method).build(settings, dataset)
+    task = find_method(settings.method).build(settings, dataset)
+    check_kinds(task, f"config.method = {settings.method}, build")
+    return task
 
 
 def take_stage_batch(stage: Stage, task: Task, dataset: Dataset) -> Batch:

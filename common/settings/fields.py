@@ -13,6 +13,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field, fields, is_dataclass
 from typing import Any, Literal, NamedTuple, get_args, get_origin, get_type_hints
 
+from common.errors import InputError
+
+_KINDS = (bool, int, float, str)
 LARGEST = 2**31 - 1  # of a whole number without a bound of its own: ids and sizes are int32
 
 # What a key is for. "run": a run's numbers hang on it. "free": they do not, so a run may go on with
@@ -44,6 +47,13 @@ class Setting(NamedTuple):
     rule: Rule
 
     @property
+    def most(self) -> float | None:
+        """The largest value; of a whole number without a bound of its own `LARGEST`."""
+        rule = self.rule
+        whole = self.kind is int and rule.most is None and rule.below is None
+        return LARGEST if whole else rule.most
+
+    @property
     def wanted(self) -> str:
         """What a good value is, as in "give a whole number of at least 1"."""
         if self.kind is bool:
@@ -58,7 +68,7 @@ class Setting(NamedTuple):
             for words, bound in (
                 ("of at least", rule.least),
                 ("above", rule.above),
-                ("of at most", rule.most),
+                ("of at most", self.most),
                 ("below", rule.below),
             )
             if bound is not None
@@ -73,12 +83,11 @@ class Setting(NamedTuple):
         if self.kind is str:
             return not self.choices or value in self.choices
         rule = self.rule
-        most = LARGEST if self.kind is int and rule.most is None else rule.most
         return bool(
             value - value == 0  # neither NaN nor infinite
             and (rule.least is None or value >= rule.least)
             and (rule.above is None or value > rule.above)
-            and (most is None or value <= most)
+            and (self.most is None or value <= self.most)
             and (rule.below is None or value < rule.below)
         )
 
@@ -105,9 +114,31 @@ def setting(
 def list_settings(tree: Any) -> dict[str, Setting]:
     """Dotted key -> setting of a tree (an instance: its values are the defaults), in its order.
 
-    Fields that `setting` has not made are no keys.
+    Fields that `setting` has not made are no keys. Raises InputError for one that it has made of
+    another kind than a configuration has.
     """
     return {each.key: each for each in _walk(tree, "")}
+
+
+def check_tree(tree: Any) -> None:
+    """Raises InputError for a field of a method's settings that could not be a key.
+
+    In a group that is no method's, fields that `setting` has not made are fields of the code alone.
+    """
+    list_settings(tree)  # the kinds
+    _check_made(tree, "")
+
+
+def _check_made(group: Any, prefix: str) -> None:
+    for each in fields(group):
+        value = getattr(group, each.name)
+        if is_dataclass(value):
+            _check_made(value, f"{prefix}{each.name}.")
+        elif "rule" not in each.metadata:
+            raise InputError(
+                f"config.{prefix}{each.name}: is a plain field of {type(group).__name__}, so no "
+                f'key; make it by setting({value!r}, "its meaning"), see common/settings/fields.py'
+            )
 
 
 def _walk(group: Any, prefix: str) -> Iterator[Setting]:
@@ -119,4 +150,10 @@ def _walk(group: Any, prefix: str) -> Iterator[Setting]:
         elif rule := each.metadata.get("rule"):
             kind = kinds[each.name]
             choices = get_args(kind) if get_origin(kind) is Literal else ()
+            if kind not in _KINDS and not (choices and all(type(one) is str for one in choices)):
+                raise InputError(
+                    f"config.{prefix}{each.name}: {type(group).__name__} annotates it with "
+                    f"{getattr(kind, '__name__', kind)}; use bool, int, float, str or a Literal of "
+                    "texts"
+                )
             yield Setting(prefix + each.name, str if choices else kind, tuple(choices), value, rule)

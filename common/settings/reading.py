@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import fields, is_dataclass, replace
 from typing import Any, TypeVar
 
@@ -67,7 +68,8 @@ def check_value(setting: Setting, value: Any) -> Any:
     """The value as its setting's kind. Raises InputError for another kind, and out of bounds."""
     kind = setting.kind
     if kind is float and type(value) is int:
-        value = float(value)
+        with suppress(OverflowError):  # one too large stays what it is, and is refused
+            value = float(value)
     elif kind is int and type(value) is float and value.is_integer():
         value = int(value)  # a run may have been made with 1.0 for 1
     if type(value) is not kind or not setting.allows(value):
@@ -147,6 +149,8 @@ def _fill(group: Tree, values: Mapping[str, Any], prefix: str) -> Tree:
 
 
 def _show(value: Any) -> str:
+    if isinstance(value, int) and abs(value) >= 10**_SHOWN:
+        return "a number of too many digits"  # Python does not even write those of thousands
     if isinstance(value, str | int | float) and not isinstance(value, bool):
         return cut(repr(value), _SHOWN)
     return repr(value) if isinstance(value, bool) else name_kind(value)

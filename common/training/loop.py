@@ -16,6 +16,7 @@ from common.training.interrupts import catch_signals
 from common.training.logbook import Logbook
 from common.training.mesh import put_batch
 from common.training.optimizers import make_updater
+from common.training.pretrained import take_pretrained
 from common.training.resident import put_resident
 from common.training.restore import load_params, restore_newest, settle_best
 from common.training.settings import TrainSettings
@@ -122,7 +123,7 @@ def train(
         elif start is not None:
             params = load_start(start, shapes, task.rows)
         elif task.pretrained is not None:
-            params = task.pretrained(params)
+            params = take_pretrained(task, params)
 
         evaluated = progress.evaluated_step == progress.step
         with Logbook(workdir, progress.global_step, evaluated, settings.tensorboard) as logbook:

@@ -23,6 +23,7 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from common.training.mesh import MODEL, full_sharding
 from common.training.optimizers import map_named, name_leaves
+from common.training.pretrained import take_pretrained
 from common.training.task import Batch, Constants, Params, Stage, Task
 
 Trim = Callable[[Params], Params]
@@ -97,10 +98,9 @@ def pad_task(task: Task, mesh: Mesh, batch: Mapping[str, Any]) -> Task:
         return pad(params), constants
 
     def pretrain(params: Params) -> Params:
-        assert task.pretrained is not None
         whole = jax.jit(trim, out_shardings=full_sharding(mesh))(params)
         places = find_shardings(params, mesh, params)
-        return jax.jit(pad, out_shardings=places)(task.pretrained(whole))
+        return jax.jit(pad, out_shardings=places)(take_pretrained(task, whole))
 
     return task._replace(
         init=init,

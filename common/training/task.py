@@ -1,6 +1,7 @@
 """The contract between a method and the rest: a `Task` is a value made of pure functions.
 
-A method package has one public function, `build(config, dataset) -> Task`.
+A method package has one public value, a `Method` (`common.runs.methods`), whose
+`build(settings, dataset)` makes the task.
 
 Shapes: [B] batch  [C] candidates  [n] catalogue items
 """
@@ -131,7 +132,8 @@ class Task(NamedTuple):
     # explain(params, constants, batch) -> {name: array}
     explain: Callable[[Params, Constants, Batch], dict[str, jax.Array]] | None = None
     # pretrained(params) -> the same with the arrays of a published checkpoint in their places.
-    # Called once, when a run begins; it reads files, so it is not traced.
+    # Called once, when a run begins; it reads files, so it is not traced: what it gives is checked
+    # against what `init` gives.
     pretrained: Callable[[Params], Params] | None = None
     # check_pretrained(): raises InputError for what would make `pretrained` fail. Called before a
     # new run leaves anything behind.

@@ -110,6 +110,10 @@ def test_the_same_training_again_is_opened(run, place, monkeypatch, capsys):
             lambda run: train(run.settings, workdir="x", **{"train.epochs": 0}),
             "config.train.epochs = 0: give a whole number of at least 1",
         ),
+        (
+            lambda run: train(run.settings, workdir="x", **{"train.learning_rate": 10**400}),
+            "config.train.learning_rate = a number of too many digits: give a number above 0",
+        ),
     ],
 )
 def test_bad_input_is_named_and_leaves_nothing(run, call, message, tmp_path, monkeypatch):

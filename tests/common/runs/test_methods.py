@@ -5,13 +5,16 @@ from __future__ import annotations
 import subprocess
 import sys
 import types
+from dataclasses import dataclass
 
 import pytest
 
 from common.configs.making import make_config
 from common.errors import InputError
-from common.runs.methods import PLACES, find_method, find_stored, settle
-from common.settings.fields import list_settings
+from common.runs.methods import PLACES, Method, find_method, find_stored, settle
+from common.runs.tasks import build_task
+from common.settings.fields import list_settings, setting
+from common.settings.groups import RunSettings
 from common.settings.reading import as_values
 
 
@@ -84,7 +87,75 @@ def test_a_file_of_a_run_does_not_say_which_code_runs(tmp_path, monkeypatch):
     with pytest.raises(InputError, match=r"'stranger:METHOD' is unknown; .* --config=FILE"):
         find_stored("stranger:METHOD")
     assert find_stored("sasrec") == find_method("sasrec")
-    mine = types.ModuleType("mine")
-    mine.METHOD = find_method("lcr")
-    monkeypatch.setitem(sys.modules, "mine", mine)
+    place_method(monkeypatch, find_method("lcr"))
     assert find_stored("mine:METHOD") == find_method("lcr")
+
+
+@dataclass(frozen=True)
+class Net:
+    width: int = 16
+
+
+@dataclass(frozen=True)
+class Plain(RunSettings):
+    net: Net = Net()
+
+
+@dataclass(frozen=True)
+class Listed(RunSettings):
+    sizes: int | None = setting(None, "of layers")
+
+
+def build(settings, dataset):
+    return None
+
+
+@pytest.mark.parametrize(
+    ("method", "message"),
+    [
+        (Method(None, build), ", settings: is None; give a RunSettings"),
+        (Method(RunSettings, build), ", settings: is a type; give a RunSettings"),
+        (Method(RunSettings(), None), ", build: is None; give a function"),
+        (Method(RunSettings(), lambda: None), ", build: cannot be called with 2 arguments ("),
+        (Method(RunSettings(), build, explain=3), ", explain: is an int; give a function"),
+        (Method(RunSettings(), build, studies=None), ", studies: is None; give a dict"),
+        (
+            Method(RunSettings(), build, workload=lambda size: 0),
+            ", workload: cannot be called with",
+        ),
+    ],
+)
+def test_a_method_of_ones_own_with_a_field_of_another_kind_is_named(monkeypatch, method, message):
+    place_method(monkeypatch, method)
+    with pytest.raises(InputError) as caught:
+        find_method("mine:METHOD")
+    assert str(caught.value).startswith(f"config.method = mine:METHOD{message}")
+
+
+@pytest.mark.parametrize(
+    ("tree", "message"),
+    [
+        (Plain(), "config.net.width: is a plain field of Net, so no key; make it by setting(16, "),
+        (Listed(), "config.sizes: Listed annotates it with int | None; use bool, int, float, str"),
+    ],
+)
+def test_settings_that_could_not_be_keys_are_named(monkeypatch, tree, message):
+    place_method(monkeypatch, Method(tree, build))
+    with pytest.raises(InputError) as caught:
+        find_method("mine:METHOD")
+    assert str(caught.value).startswith(message)
+
+
+def test_what_a_method_builds_is_looked_at(monkeypatch):
+    place_method(monkeypatch, Method(RunSettings(method="mine:METHOD"), build))
+    with pytest.raises(
+        InputError, match=r"^config.method = mine:METHOD, build: gives a NoneType; "
+    ):
+        build_task(RunSettings(method="mine:METHOD"), None)
+
+
+def place_method(monkeypatch, method):
+    """Makes a method `mine:METHOD`."""
+    mine = types.ModuleType("mine")
+    mine.METHOD = method
+    monkeypatch.setitem(sys.modules, "mine", mine)

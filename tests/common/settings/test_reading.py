@@ -28,6 +28,7 @@ class Net:
     width: int = setting(8, "numbers in a vector", least=1)
     share: float = setting(0.5, "of something", least=0, below=1)
     form: Literal["a", "b"] = setting("a", "which one")
+    rate: float = setting(0.1, "without an upper bound", above=0)
 
 
 @dataclass(frozen=True)
@@ -38,19 +39,21 @@ class Tree:
 
 
 TREE = Tree(net=Net(width=4))
-WIDTH, SHARE, FORM = (list_settings(TREE)[f"net.{name}"] for name in ("width", "share", "form"))
+WIDTH, SHARE, FORM, RATE = (
+    list_settings(TREE)[f"net.{name}"] for name in ("width", "share", "form", "rate")
+)
 
 
 def test_keys_stand_in_the_order_of_the_fields_with_the_values_of_the_tree():
     keys = list_settings(TREE)
-    assert list(keys) == ["name", "net.width", "net.share", "net.form", "deep"]
-    assert [each.default for each in keys.values()] == ["", 4, 0.5, "a", True]
-    assert [each.kind for each in keys.values()] == [str, int, float, str, bool]
+    assert list(keys) == ["name", "net.width", "net.share", "net.form", "net.rate", "deep"]
+    assert [each.default for each in keys.values()] == ["", 4, 0.5, "a", 0.1, True]
+    assert [each.kind for each in keys.values()] == [str, int, float, str, float, bool]
     assert keys["net.form"].choices == ("a", "b")
 
 
 def test_what_is_written_is_read_again():
-    other = Tree("x", Net(2, 0.25, "b"), False)
+    other = Tree("x", Net(2, 0.25, "b", 0.5), False)
     assert read_settings(TREE, as_values(other)) == other
     assert read_settings(TREE, make_config(other)) == other
     assert read_settings(TREE, other) is other
@@ -79,6 +82,7 @@ def test_whole_numbers_and_floats_are_taken_for_each_other_where_nothing_is_lost
     [
         (WIDTH, 0), (WIDTH, 2**31), (WIDTH, True), (WIDTH, "3"), (WIDTH, None), (WIDTH, [1]),
         (SHARE, 1.0), (SHARE, -1e-9), (SHARE, math.nan), (SHARE, math.inf), (SHARE, "0.5"),
+        (SHARE, 10**400), (RATE, 10**400),
         (FORM, "c"), (FORM, "A"), (FORM, 1), (FORM, ""),
     ],
 )  # fmt: skip
@@ -86,6 +90,28 @@ def test_what_is_no_value_is_refused_in_one_line_with_its_key(each, value):
     with pytest.raises(InputError, match=rf"^config\.{each.key} = .*: give ") as caught:
         check_value(each, value)
     assert "\n" not in str(caught.value)
+
+
+def test_a_message_tells_the_bound_that_is_broken():
+    with pytest.raises(InputError, match=r"of at least 1 and of at most 2147483647 \("):
+        check_value(WIDTH, 3_000_000_000)
+
+
+@pytest.mark.parametrize("kind", [int | None, list[int], tuple, Literal[1, 2]])
+def test_a_setting_of_a_kind_that_no_configuration_has_is_named(kind):
+    @dataclass(frozen=True)
+    class Group:
+        size: int = setting(0, "of something")
+
+    Group.__annotations__["size"] = kind
+    with pytest.raises(InputError, match=r"^config\.size: Group annotates it with .*; use bool, "):
+        list_settings(Group())
+
+
+def test_a_number_that_python_does_not_write_is_refused_too():
+    for each in (WIDTH, RATE):  # its digits would be the test's name
+        with pytest.raises(InputError, match=r" = a number of too many digits: give "):
+            check_value(each, 10**5000)
 
 
 @given(st.text(max_size=8))
@@ -123,7 +149,7 @@ def test_missing_keys_may_have_their_defaults_which_is_told():
     assert read_settings(TREE, {"net": {"share": 0.1}}, fill=told.extend) == replace(
         TREE, net=replace(TREE.net, share=0.1)
     )
-    assert told == ["name", "net.width", "net.form", "deep"]
+    assert told == ["name", "net.width", "net.form", "net.rate", "deep"]
 
 
 def test_fields_are_taken_from_the_last_group_that_has_them():
