@@ -73,7 +73,7 @@ def find_users(dataset: Dataset, ids: Sequence[str], where: str) -> list[User]:
             near = difflib.get_close_matches(name, raw, 1) or raw[:1]
             raise InputError(
                 f"{where}: no user {name!r} in {dataset.path / 'users.parquet'}; "
-                f"did you mean {near[0]!r}? (raw ids; #17 = dense id 17, also of an id with a comma)"
+                f"did you mean {near[0]!r}? (raw ids; #17 = dense id 17, as for one with a comma)"
             )
         users.append(User(raw[number - 1], number))
     return users

@@ -54,7 +54,7 @@ def check_options(given: Mapping[str, Any], source: str) -> None:
 
 
 def check_kind(name: str, kind: Any, value: Any) -> Any:
-    """The value of an option, checked to be of the kind that its field says; a list becomes a tuple.
+    """The value of an option, of the kind that its field says; a list becomes a tuple.
 
     kind: bool, int, float, str or tuple[str, ...], or one of them | None
     Raises InputError naming the option.

@@ -20,10 +20,10 @@ from common.errors import InputError
 from common.files import take_path
 from common.runs.config_file import load_config_file
 from common.runs.finished import FinishedRun, open_run
-from common.runs.methods import find_method, settle
+from common.runs.methods import find_method, settle, suggest_key
 from common.runs.run import run_method
 from common.settings.fields import list_settings
-from common.settings.reading import check_value, suggest
+from common.settings.reading import check_value, refuse_group
 
 __all__ = ["open_run", "prepare", "train"]
 
@@ -74,7 +74,8 @@ def train(
     """Trains and evaluates a method, or goes on where it was stopped; returns the finished run.
 
     config: "FILE[:arg]", such as "lcr_jax/configs/tiny.py:no_gate", which is found in the installed
-        package from any folder; or settings of a method; or a configuration
+        package from any folder; or settings of a method; or a ConfigDict with every key; or a
+        mapping, as {"method": "lcr"}, whose missing keys have their defaults
     data:   the dataset folder; "" = that of the configuration
     keys:   other values of single keys, as **{"train.epochs": 2}
 
@@ -87,15 +88,17 @@ def train(
     Prints the report. Raises InputError for bad input, FloatingPointError where a loss or a score
     is not finite, WriteError, KeyboardInterrupt where a signal has stopped it after saving.
     """
+    place = take_path("train: workdir", workdir)
     if isinstance(config, str | Path):
         config = load_config_file(str(config))
-    config = make_config(settle(config))
+    config = make_config(settle(config, (lambda keys: None) if type(config) is dict else None))
     known = list_settings(find_method(config.method).settings)
-    for key, value in (({"data.path": str(data)} if data else {}) | keys).items():
+    folder = {"data.path": str(take_path("train: data", data))} if data != "" else {}
+    for key, value in (folder | keys).items():
+        refuse_group(key, known)
         if key not in known:
-            raise InputError(f"config.{key}: no such key; {suggest(key, known)}")
+            raise InputError(f"config.{key}: no such key; {suggest_key(key, known)}")
         config.update_from_flattened_dict({key: check_value(known[key], value)})
-    place = Path(workdir)
     if run_method(config, place.resolve(), tensorboard=tensorboard) >= 128:
         raise KeyboardInterrupt(f"{place}: stopped and saved; train again to go on")
     return open_run(place)

@@ -26,7 +26,7 @@ from common.ranking.results import read_results
 from common.ranking.seen import choose_filter
 from common.ranking.top import Ranker, make_ranker
 from common.runs.cases import Case, append_targets, choose_case, find_case
-from common.runs.folder import RunFolder, open_folder
+from common.runs.folder import RunFolder, find_data, open_folder
 from common.runs.methods import find_method
 from common.runs.retriever import attach_retriever
 from common.runs.tasks import build_task
@@ -270,9 +270,9 @@ def open_run(workdir: str | Path, data: str | Path = "") -> FinishedRun:
     Raises InputError where there is no run, or its data are others.
     """
     place = take_path("open_run: workdir", workdir)
-    given = take_path("open_run: data", data) if data != "" else None
+    given = take_path("open_run: data", data) if data != "" else ""
     folder = open_folder(place.name, place.resolve())
-    path = given or Path(folder.config.data.path)
+    path = find_data(folder, given, "data=DIR")
     dataset = load_dataset(path, folder.config.data.split)
     check_parts(
         f"{path}: is not what {workdir} was trained on",

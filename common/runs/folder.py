@@ -138,6 +138,13 @@ def was_judged(path: Path, settings: RunSettings, data: Mapping[str, Any]) -> bo
     return told == (data, describe_evaluation(settings)) and is_finished(path.parent)
 
 
+def find_data(run: RunFolder, given: str | Path, mend: str) -> Path:
+    """The dataset folder that is given, else the run's own. Raises InputError where it has none."""
+    if not (given or run.config.data.path):
+        raise InputError(f"{run.workdir / 'config.json'}: config.data.path is empty; give {mend}")
+    return Path(given or run.config.data.path)
+
+
 def open_folder(name: str, workdir: Path) -> RunFolder:
     """Reads a run's config.json. Keys that the run did not know yet get their defaults, with a
     warning. Raises InputError where there is none that can be read."""

@@ -23,6 +23,7 @@ def read_settings(
     *,
     fill: Callable[[list[str]], None] | None = None,
     where: str = "the config file",
+    suggest: Callable[[str, Mapping[str, Setting]], str] | None = None,
 ) -> Tree:
     """The tree with the values of a configuration, every one of them checked.
 
@@ -30,6 +31,7 @@ def read_settings(
     values: a nested mapping or ConfigDict; a tree of the same class is returned as it is
     fill:   is told the keys that are missing, which get their defaults; None = none may be
     where:  what an error names
+    suggest: suggest(key, known) -> what to do about a key that there is not; None = `suggest_key`
     Raises InputError naming a key that is missing, unknown, of another kind, or out of its bounds.
     """
     if isinstance(values, type(tree)):
@@ -45,7 +47,8 @@ def read_settings(
     unknown = [key for key in flat if key not in known]
     if unknown:
         key = cut(unknown[0], _SHOWN)
-        raise InputError(f"config.{key}: no such key in {where}; {suggest(unknown[0], known)}")
+        mend = (suggest or suggest_key)(unknown[0], known)
+        raise InputError(f"config.{key}: no such key in {where}; {mend}")
     if missing and fill is None:
         setting = known[missing[0]]
         raise InputError(
@@ -91,7 +94,13 @@ def parse_value(setting: Setting, text: str) -> Any:
     return check_value(setting, value)
 
 
-def suggest(key: str, known: Mapping[str, Any]) -> str:
+def refuse_group(key: str, known: Mapping[str, Setting]) -> None:
+    """Raises InputError for the name of a group, which is no key."""
+    if inside := [name for name in known if name.startswith(f"{key}.")]:
+        raise InputError(f"config.{key}: is a group; give its keys, as config.{inside[0]}=...")
+
+
+def suggest_key(key: str, known: Mapping[str, Setting]) -> str:
     """ "did you mean config.model.width?" for a key that there is not."""
     near = difflib.get_close_matches(key, known, 1, cutoff=0.5)
     if not near:  # a right name in a wrong group
@@ -100,10 +109,10 @@ def suggest(key: str, known: Mapping[str, Any]) -> str:
 
 
 def flatten(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Dotted key -> value of a nested mapping."""
+    """Dotted key -> value of a nested mapping. A group without a key is a value."""
     flat: dict[str, Any] = {}
     for key, value in tree.items():
-        if isinstance(value, Mapping):
+        if isinstance(value, Mapping) and value:
             flat |= flatten(value, f"{prefix}{key}.")
         else:
             flat[f"{prefix}{key}"] = value
@@ -147,6 +156,8 @@ def _fill(group: Tree, values: Mapping[str, Any], prefix: str) -> Tree:
 
 
 def _show(value: Any) -> str:
+    if isinstance(value, Mapping):
+        return "a group"
     if isinstance(value, str | int | float) and not isinstance(value, bool):
         return cut(repr(value), _SHOWN)
     return repr(value) if isinstance(value, bool) else name_kind(value)
