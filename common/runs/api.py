@@ -95,7 +95,7 @@ def train(
     known = list_settings(find_method(config.method).settings)
     folder = {"data.path": str(take_path("train: data", data))} if data != "" else {}
     for key, value in (folder | keys).items():
-        refuse_group(key, known)
+        refuse_group(key, known, value)
         if key not in known:
             raise InputError(f"config.{key}: no such key; {suggest_key(key, known)}")
         config.update_from_flattened_dict({key: check_value(known[key], value)})

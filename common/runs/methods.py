@@ -111,7 +111,7 @@ def settle(config: Any, fill: Callable[[list[str]], None] | None = None) -> RunS
             "settings of a method, or a mapping of keys"
         )
     tree = find_method(config.get("method")).settings
-    values = to_dict(config) if isinstance(config, ConfigDict) else config
+    values = to_dict(config) if isinstance(config, ConfigDict) else dict(config)
     return read_settings(tree, newer_defaults(tree) | values, fill=fill, suggest=suggest_key)
 
 

@@ -94,10 +94,13 @@ def parse_value(setting: Setting, text: str) -> Any:
     return check_value(setting, value)
 
 
-def refuse_group(key: str, known: Mapping[str, Setting]) -> None:
-    """Raises InputError for the name of a group, which is no key."""
-    if inside := [name for name in known if name.startswith(f"{key}.")]:
-        raise InputError(f"config.{key}: is a group; give its keys, as config.{inside[0]}=...")
+def refuse_group(key: str, known: Mapping[str, Setting], value: Any = None) -> None:
+    """Raises InputError for the name of a group, which is no key. value: what was given for it"""
+    inside = [name for name in known if name.startswith(f"{key}.")]
+    meant = [f"{key}.{name}" for name in value] if isinstance(value, Mapping) else []
+    if inside:
+        first = next((name for name in meant if name in inside), inside[0])
+        raise InputError(f"config.{key}: is a group; give config.{first}=...")
 
 
 def suggest_key(key: str, known: Mapping[str, Setting]) -> str:

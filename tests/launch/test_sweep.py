@@ -68,6 +68,11 @@ def test_config_arguments_join_the_one_that_is_there():
     ("change", "message"),
     [
         ({"seeds": ["0", "one"]}, "--seeds=0,one: 'one' is no seed"),
+        ({"seeds": []}, "--seeds: names none"),
+        ({"seeds": ["0", "00"]}, "--seeds: 0 comes twice; name it once"),
+        ({"args": ["plain", "plain"]}, "--args: plain comes twice"),
+        ({"settings": ["a.b=1,1"]}, "--set=a.b=1,1: 1 comes twice"),
+        ({"settings": ["a.b=1", "a.b=2"]}, "--set=a.b=2: a.b was set before"),
         ({"settings": ["reasoner.steps"]}, "--set=reasoner.steps: not of the form"),
         ({"settings": ["reasoner.steps="]}, "--set=reasoner.steps=: not of the form"),
     ],

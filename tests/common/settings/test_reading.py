@@ -102,7 +102,7 @@ def test_a_text_is_a_value_or_refused(text):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"nett": {}}, None),  # an empty group is nothing
+        ({"nett": {}}, r"config\.nett: no such key in .*; did you mean config\.net"),
         ({"width": 3}, r"config\.width: no such key in .*; did you mean config\.net\.width"),
         ({"net": 3}, r"config\.net\.width: has no group"),
         ({"deep": {"a": 1}}, r"config\.deep: is a group of keys"),
