@@ -38,6 +38,8 @@ def read_settings(
         return values
     flat = flatten(values.to_dict() if hasattr(values, "to_dict") else values)
     known = list_settings(tree)
+    for name in [name for name, value in flat.items() if value == {} and _inside(name, known)]:
+        del flat[name]  # of an empty group its keys are missing
     missing = [key for key in known if key not in flat]
     for key in missing:
         if any(name.startswith(f"{key}.") for name in flat):
@@ -96,11 +98,15 @@ def parse_value(setting: Setting, text: str) -> Any:
 
 def refuse_group(key: str, known: Mapping[str, Setting], value: Any = None) -> None:
     """Raises InputError for the name of a group, which is no key. value: what was given for it"""
-    inside = [name for name in known if name.startswith(f"{key}.")]
+    inside = _inside(key, known)
     meant = [f"{key}.{name}" for name in value] if isinstance(value, Mapping) else []
     if inside:
         first = next((name for name in meant if name in inside), inside[0])
         raise InputError(f"config.{key}: is a group; give config.{first}=...")
+
+
+def _inside(group: str, known: Mapping[str, Setting]) -> list[str]:
+    return [name for name in known if name.startswith(f"{group}.")]
 
 
 def suggest_key(key: str, known: Mapping[str, Setting]) -> str:

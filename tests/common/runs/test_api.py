@@ -127,7 +127,7 @@ def test_the_same_training_again_is_opened(run, place, monkeypatch, capsys):
         (lambda run: train({"method": "lcr"}, workdir="x", data="d"), "d: no such folder"),
         (lambda run: train({"method": "lcr"}, workdir="x"), "config.data.path: missing; give"),
         (
-            lambda run: train(run.settings, workdir="x", **{"train": {"epochs": 1}}),
+            lambda run: train(run.settings, workdir="x", train={"epochs": 1}),
             "config.train: is a group; give config.train.epochs=...",
         ),
         (lambda run: open_run("nowhere"), "is no run"),
