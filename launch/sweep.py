@@ -32,7 +32,7 @@ from common.errors import InputError
 from common.files import take_folder
 from common.json_files import read_json, take
 from common.runs.config_file import find_file, split_argument
-from common.runs.folder import check_workdir, was_judged
+from common.runs.folder import check_workdir, find_data, was_judged
 from common.runs.methods import settle
 from launch.command import parse_flags, run_command
 from launch.config import take_config
@@ -165,7 +165,7 @@ def is_finished(point: Point) -> bool:
     holds another run.
     """
     config = settle(take_config(point.words)[0])
-    path = Path(config.data.path)
+    path = find_data(config)
     manifest = read_manifest(path)
     check_split_name(path, manifest, config.data.split)
     data = describe_folder(manifest, config.data.split)

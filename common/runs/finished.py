@@ -272,7 +272,7 @@ def open_run(workdir: str | Path, data: str | Path = "") -> FinishedRun:
     place = take_path("open_run: workdir", workdir)
     given = take_path("open_run: data", data) if data != "" else ""
     folder = open_folder(place.name, place.resolve())
-    path = find_data(folder, given, "data=DIR")
+    path = find_data(folder.config, given, where=folder.workdir / "config.json", mend="data=DIR")
     dataset = load_dataset(path, folder.config.data.split)
     check_parts(
         f"{path}: is not what {workdir} was trained on",

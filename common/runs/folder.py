@@ -138,11 +138,21 @@ def was_judged(path: Path, settings: RunSettings, data: Mapping[str, Any]) -> bo
     return told == (data, describe_evaluation(settings)) and is_finished(path.parent)
 
 
-def find_data(run: RunFolder, given: str | Path, mend: str) -> Path:
-    """The dataset folder that is given, else the run's own. Raises InputError where it has none."""
-    if not (given or run.config.data.path):
-        raise InputError(f"{run.workdir / 'config.json'}: config.data.path is empty; give {mend}")
-    return Path(given or run.config.data.path)
+def find_data(
+    settings: RunSettings,
+    given: str | Path = "",
+    *,
+    where: Path | None = None,
+    mend: str = "a folder made by launch.prepare",
+) -> Path:
+    """The dataset folder that is given, else that of the settings. where: the file they stand in
+
+    Raises InputError where there is neither.
+    """
+    if not (given or settings.data.path):
+        file = "" if where is None else f"{where}: "
+        raise InputError(f"{file}config.data.path: missing; give {mend}")
+    return Path(given or settings.data.path)
 
 
 def open_folder(name: str, workdir: Path) -> RunFolder:

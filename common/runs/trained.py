@@ -119,7 +119,9 @@ def open_runs(text: str, data: str = "") -> tuple[list[RunFolder], Dataset]:
                 f"--runs: the filter_seen of {first.name} is {own}, of {run.name} {theirs}; "
                 "compare runs on the same"
             )
-    dataset = load_dataset(find_data(first, data, "--data=DIR"), first.config.data.split)
+    file = first.workdir / "config.json"
+    path = find_data(first.config, data, where=file, mend="--data=DIR")
+    dataset = load_dataset(path, first.config.data.split)
     check_parts(
         f"{dataset.path}: is not what the runs were trained on",
         ours,

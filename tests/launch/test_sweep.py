@@ -127,6 +127,7 @@ def test_finished_points_are_skipped_and_all_workdirs_listed(call, tmp_path):
         f"-                    {places[0]}",
     ]
     assert err.count("finished already") == 2
+    assert "-: no validation figure, as nothing is trained" in err
 
 
 def test_a_point_judged_on_other_lists_is_judged_again(call, tmp_path):
@@ -160,6 +161,7 @@ def test_a_failing_point_stops_the_sweep(call, tmp_path):
         ),
         (["--args=no_gate"], "item_knn has none; leave it out"),
         (["--config.data.path=nowhere"], "nowhere: no such folder"),
+        (["--config.data.path="], "config.data.path: missing; give a folder"),
         (["--seed=0"], "--help lists the flags"),
     ],
 )
@@ -180,7 +182,8 @@ def test_each_point_is_a_run_of_launch_main(tiny, tmp_path, capfd):
     words = [f"--config={KNN}", f"--config.data.path={tiny}", f"--workdir={tmp_path}"]
     words += ["--set=knn.window=1,2", "--notensorboard"]
     assert run_command(sweep.main, words) == 0
-    out, _ = capfd.readouterr()
+    out, err = capfd.readouterr()
+    assert err.endswith("-: no validation figure, as nothing is trained\n")
     for window in (1, 2):
         workdir = tmp_path / f"knn.window={window}/seed0"
         assert json.loads((workdir / "results.json").read_text())["method"] == "item_knn"

@@ -240,6 +240,6 @@ def test_a_run_without_a_data_path_names_the_key(run, tmp_path):
     saved["config"]["data"]["path"] = ""
     (tmp_path / "config.json").write_text(json.dumps(saved))
     with pytest.raises(
-        InputError, match=r"config\.json: config\.data\.path is empty; give data=DIR"
+        InputError, match=r"config\.json: config\.data\.path: missing; give data=DIR"
     ):
         open_run(tmp_path)
