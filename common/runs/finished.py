@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -26,6 +26,7 @@ from common.ranking.results import read_results
 from common.ranking.seen import choose_filter
 from common.ranking.top import Ranker, make_ranker
 from common.runs.cases import Case, append_targets, choose_case, find_case
+from common.runs.explained import RANKED, Explained, wrap
 from common.runs.folder import RunFolder, find_data, open_folder
 from common.runs.methods import find_method
 from common.runs.retriever import attach_retriever
@@ -44,22 +45,6 @@ class Interval:
     value: float
     low: float
     high: float
-
-
-@dataclass(frozen=True)
-class Explained:
-    """What a model relied on for one target of one user."""
-
-    user: str  # raw id
-    task: str  # "rec" or "search"
-    part: str  # "test", "valid", or "next": after the whole history
-    text: str  # at most 100 columns wide
-    content: Mapping[str, Any]  # everything, as WORKDIR/explain/ID.json has it
-    recommendations: pa.Table  # place, item, score, title
-    evidence: np.ndarray  # float64 [N + 1, K]: of N searches, the oldest first, and of "nothing
-    #                       useful", for K reasoning steps; [0, 0] where a method has none
-    searches: pa.Table  # query, age, evidence (mean over the steps); empty where there is none
-    draw: Callable[[str | Path], None]  # draw(path) makes a PNG; raises InputError, WriteError
 
 
 @dataclass(frozen=True, repr=False)
@@ -188,7 +173,7 @@ class FinishedRun:
                             "title": named["title"],
                         }
                     )
-        return pa.Table.from_pylist(listed, schema=_RANKED)
+        return pa.Table.from_pylist(listed, schema=RANKED)
 
     def explain(self, users: Sequence[str], count: int = 10) -> list[Explained]:
         """What the model relied on for the newest target of each user, and for the newest search
@@ -211,7 +196,7 @@ class FinishedRun:
                 cases.append(find_case(self.dataset, user, least, "search"))
             for case in filter(None, cases):
                 content = {"user": user.raw_id, "user_number": user.number, **explain(case)}
-                explained.append(_wrap(user, case, content, tell(content), draw))
+                explained.append(wrap(user, case, content, tell(content), draw))
         return explained
 
     @cached_property
@@ -292,51 +277,3 @@ def open_run(workdir: str | Path, data: str | Path = "") -> FinishedRun:
 def _check_count(call: str, count: Any) -> None:
     if isinstance(count, bool) or not isinstance(count, int | np.integer) or count < 1:
         raise InputError(f"{call}: count={count!r}: give a whole number of at least 1")
-
-
-_RANKED = pa.schema(
-    [
-        ("user", pa.string()),
-        ("place", pa.int32()),
-        ("item", pa.string()),
-        ("score", pa.float32()),
-        ("title", pa.string()),
-    ]
-)
-
-
-def _wrap(
-    user: User,
-    case: Case,
-    content: Mapping[str, Any],
-    text: str,
-    draw: Callable[[Path, Mapping[str, Any]], None],
-) -> Explained:
-    searches = content.get("searches", [])
-    entries = [*searches, content["null_event"]] if "null_event" in content else []
-    steps = [entry["evidence"]["steps"] for entry in entries]
-    listed = [
-        {"query": s["query"], "age": s["age"], "evidence": s["evidence"]["mean"]} for s in searches
-    ]
-    recommended = [
-        {
-            "place": item["rank"],
-            "item": item["raw_id"],
-            "score": item["score"],
-            "title": item["title"],
-        }
-        for item in content["recommendations"]
-    ]
-    columns = [_RANKED.field(name) for name in ("place", "item", "score", "title")]
-    ages = [("query", pa.string()), ("age", pa.string()), ("evidence", pa.float64())]
-    return Explained(
-        user=user.raw_id,
-        task=case.task,
-        part=case.part,
-        text=text,
-        content=content,
-        recommendations=pa.Table.from_pylist(recommended, schema=pa.schema(columns)),
-        evidence=np.array(steps, np.float64) if steps else np.zeros((0, 0)),
-        searches=pa.Table.from_pylist(listed, schema=pa.schema(ages)),
-        draw=lambda path: draw(Path(path), content),
-    )

@@ -13,8 +13,6 @@ from collections.abc import Callable, Mapping
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from ml_collections import ConfigDict
-
 from common.errors import InputError
 from common.json_files import name_kind
 from common.settings import reading
@@ -105,17 +103,17 @@ def settle(config: Any, fill: Callable[[list[str]], None] | None = None) -> RunS
     """
     if isinstance(config, RunSettings):
         return config
-    if not isinstance(config, Mapping | ConfigDict):
+    if not (isinstance(config, Mapping) or hasattr(config, "to_dict")):
         raise InputError(
             f"config is {name_kind(config)}; give FILE[:arg], such as lcr_jax/configs/demo.py, "
             "settings of a method, or a mapping of keys"
         )
     tree = find_method(config.get("method")).settings
-    values = to_dict(config) if isinstance(config, ConfigDict) else dict(config)
+    values = to_dict(config) if hasattr(config, "to_dict") else dict(config)
     return read_settings(tree, newer_defaults(tree) | values, fill=fill, suggest=suggest_key)
 
 
-def to_dict(config: ConfigDict, where: str = "the configuration") -> dict[str, Any]:
+def to_dict(config: Any, where: str = "the configuration") -> dict[str, Any]:
     """The values of a ConfigDict. Raises InputError for a key that is no text."""
     try:
         values: dict[str, Any] = config.to_dict()
