@@ -32,6 +32,13 @@ def make_folder(path: Path) -> Path:
     return path
 
 
+def take_path(name: str, value: object) -> Path:
+    """The path that an argument of the Python API gives. Raises InputError for what is none."""
+    if isinstance(value, str | os.PathLike) and (path := os.fspath(value)) and "\0" not in path:
+        return Path(path)
+    raise InputError(f"{name}={value!r}: is no path; give the name of a folder, or a Path")
+
+
 def take_folder(text: str, flag: str) -> Path:
     """The absolute path of a folder that a flag names, which need not be there yet.
 

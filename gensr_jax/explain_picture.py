@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from common.report.pictures import COLORS, LABEL, draw_heat, open_figure, plain
-from common.report.words import name_item, say_target, shorten
+from common.report.words import say_target, say_title, shorten
 from gensr_jax.explain_text import VIEWS, label_candidates
 
 
@@ -19,13 +19,13 @@ def draw_filter(path: Path, explanation: Mapping[str, Any]) -> None:
     history, views = explanation["history"], explanation["views"]
     rows = [*history, explanation["no_history"]]
     labels = [
-        f"{shorten(name_item(entry), LABEL)}  ·  {entry['age']}"
+        f"{shorten(say_title(entry), LABEL)}  ·  {entry['age']}"
         + ("  ·  search" if entry["service"] == "search" else "")
         for entry in history
     ]
     labels.append("no history")
     names = [
-        f"{'target' if label == 'T' else label}\n{shorten(name_item(item), 16)}"
+        f"{'target' if label == 'T' else label}\n{shorten(say_title(item), 16)}"
         for label, item in zip(
             label_candidates(explanation), explanation["candidates"], strict=True
         )

@@ -102,7 +102,8 @@ def read_texts(settings: Settings, dataset: Dataset) -> tuple[Vocabulary, Texts]
     rec, search = text.rec, text.search
     if text.prompt == "no_task":
         rec = search = f"{rec} {{query}}"
-    layout = make_layout(rec, search, text.noun)
+    on = {"cf": settings.model.cf_view, "sem": settings.model.semantic_view}
+    layout = make_layout(rec, search, text.noun, [view for view in on if on[view]])
     published = text.prompt == "published"
     released = [mark_template(template) for template in (rec, search)]
     vocabulary = choose_vocabulary(

@@ -72,11 +72,15 @@ class Prompts(NamedTuple):
     empty: int  # queries without a token
 
 
-def make_layout(rec: str = REC, search: str = SEARCH, noun: str = "item") -> Layout:
+def make_layout(
+    rec: str = REC, search: str = SEARCH, noun: str = "item", views: Sequence[str] = ("cf", "sem")
+) -> Layout:
     """The layout of two templates, in which {hist_cf}, {query} and so on mark the places.
 
-    noun: what {noun} stands for, a word for the dataset's items: "book", "product"
-    Raises InputError for an unknown mark, a slot that stands twice or a search without the query.
+    noun:  what {noun} stands for, a word for the dataset's items: "book", "product"
+    views: those that are on; the soft tokens of another one are empty
+    Raises InputError for an unknown mark, a slot that stands twice, a search without the query,
+    and a template without the history or the candidate of any view, which could not rank.
     """
     layout = Layout(
         parse_template(rec, noun, "config.text.rec"),
@@ -86,6 +90,14 @@ def make_layout(rec: str = REC, search: str = SEARCH, noun: str = "item") -> Lay
         raise InputError("config.text.rec: has {query}, but recommendation has none; remove it")
     if Query() not in layout.search:
         raise InputError("config.text.search: lacks {query}; put it where the query is to stand")
+    for task, pieces in layout._asdict().items():
+        for part, what in (("hist", "history"), ("cand", "candidate")):
+            slots = [f"{part}_{view}" for view in views]
+            if not any(Slot(SLOTS.index(slot)) in pieces for slot in slots):
+                either = " or ".join(f"{{{slot}}}" for slot in slots)
+                raise InputError(
+                    f"config.text.{task}: lacks {either}; put it where the {what} is to stand"
+                )
     return layout
 
 

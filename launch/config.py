@@ -9,9 +9,9 @@ from ml_collections import ConfigDict
 
 from common.errors import InputError
 from common.runs.config_file import load_config_file
-from common.runs.methods import find_method
+from common.runs.methods import find_method, suggest_key
 from common.settings.fields import list_settings
-from common.settings.reading import parse_value, suggest
+from common.settings.reading import parse_value, refuse_group
 
 
 class ConfigWords(NamedTuple):
@@ -65,10 +65,9 @@ def override(config: ConfigDict, key: str, text: str) -> None:
     """Sets one dotted key from text. Raises InputError for a key that there is not, and for a
     value that is not of its kind or out of its bounds."""
     known = list_settings(find_method(config.get("method")).settings)
-    if any(name.startswith(f"{key}.") for name in known):
-        raise InputError(f"config.{key}: is a group; set one of its keys, config.{key}.KEY")
+    refuse_group(key, known)
     if key not in known:
-        raise InputError(f"config.{key}: no such key; {suggest(key, known)}")
+        raise InputError(f"config.{key}: no such key; {suggest_key(key, known)}")
     if key == "method":
         find_method(text)  # names the nearest one
     *groups, name = key.split(".")

@@ -25,7 +25,7 @@ from common.errors import InputError
 from common.files import make_folder, write_beside
 from common.ranking.seen import choose_filter
 from common.runs.cases import Explanation, choose_case, find_case
-from common.runs.folder import check_workdir
+from common.runs.folder import check_workdir, find_data
 from common.runs.methods import PLACES, find_method, settle
 from common.runs.retriever import attach_retriever
 from common.runs.run import use_compilation_cache
@@ -46,11 +46,10 @@ def explain_run(
     """
     use_compilation_cache()
     config = settle(config)
-    if not config.data.path:
-        raise InputError("config.data.path: missing; give a folder made by launch.prepare")
+    path = find_data(config)
     if not (workdir / "config.json").exists():
         raise InputError(f"{workdir}: no run to explain; train first, or give another --workdir")
-    dataset = load_dataset(Path(config.data.path), config.data.split)
+    dataset = load_dataset(path, config.data.split)
     chosen = resolve_users(dataset, users)
     task = build_task(config, dataset)
     method = find_method(config.method)

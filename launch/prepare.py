@@ -22,24 +22,10 @@ from typing import Any
 
 from absl import flags
 
+from common.data.options import check_options
 from common.errors import InputError
 from common.printable import printable
 from launch.command import ending_on_sigterm, parse_flags, run_command
-
-# Flags that only one source understands; given with another they would do nothing.
-_ONLY_FOR = {
-    "preset": "synthetic",
-    "click_window": "tables",
-    "columns": "tables",
-    "list_separator": "tables",
-    "add_missing_items": "tables",
-    "category": "amazon_2014",
-    "order": "amazon_2014",
-    "search_share": "amazon_2014",
-    "query_mode": "amazon_2014",
-    "letters_only": "amazon_2014",
-    "drop_root": "amazon_2014",
-}
 
 
 def main(argv: Sequence[str]) -> int:
@@ -133,22 +119,8 @@ def _check_flags(values: flags.FlagValues) -> None:
     for name in ("source", "out"):
         if not values[name].value:
             raise InputError(f"--{name}: missing; --help shows the form")
-    for name, source in _ONLY_FOR.items():
-        if values[name].present and values.source != source:
-            raise InputError(f"--{name}: is for --source={source} only; leave it out")
-    if values.source == "synthetic" and values.truth:
-        raise InputError("--truth: synthetic data knows its own; leave it out")
-    if values.source == "synthetic" and values.raw:
-        raise InputError("--raw: synthetic data has no raw files; leave it out")
-    if values.source != "synthetic" and not values.raw:
-        raise InputError("--raw: missing; give the folder of the raw files")
-    if values.seed < 0:
-        raise InputError(f"--seed={values.seed}: is negative; use 0 or more")
-    if values.seed >= 2**63:
-        raise InputError(f"--seed={values.seed}: is too large; use one below 2^63")
-    for name in ("t1", "t2"):
-        if values[name].value is not None and "global_time" not in values.splits:
-            raise InputError(f"--{name}: is for the split global_time only; add it to --splits")
+    given = {name: values[name].value for name in values if values[name].present}
+    check_options(given, values.source)
 
 
 def _take(values: flags.FlagValues, kind: Any) -> dict[str, Any]:

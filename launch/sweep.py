@@ -32,7 +32,7 @@ from common.errors import InputError
 from common.files import take_folder
 from common.json_files import read_json, take
 from common.runs.config_file import find_file, split_argument
-from common.runs.folder import check_workdir, was_judged
+from common.runs.folder import check_workdir, find_data, was_judged
 from common.runs.methods import settle
 from launch.command import parse_flags, run_command
 from launch.config import take_config
@@ -85,15 +85,19 @@ def main(argv: Sequence[str]) -> int:
 def list_points(points: Sequence[Point]) -> list[str]:
     """A line for each point: its validation metric, best first, and its workdir.
 
-    A method without training has none; its points stand last.
+    A method without training has none, which is told on stderr; its points stand last.
     """
     found: list[tuple[float, str, Path]] = []
+    untrained = False
     for point in points:
         results = read_json(point.workdir / "results.json", "evaluate again")
         told = take({"model": {}} | results, "model", dict, "results.json", "evaluate again")
         values = told.get("validation") or {}
         name, value = next(iter(values.items()), ("", -math.inf))
         found.append((float(value), f"{name} {value:.4f}" if name else "-", point.workdir))
+        untrained |= not told
+    if untrained:
+        print("-: no validation figure, as nothing is trained", file=sys.stderr)
     found.sort(key=lambda entry: -entry[0])
     width = max(len(words) for _, words, _ in found)
     return [f"{words:<{width}}  {workdir}" for _, words, workdir in found]
@@ -110,16 +114,24 @@ def plan_points(
 
     given: the words --config=FILE[:arg] and --config.KEY=VALUE of every point
     settings: "KEY=V1,V2" each
-    Raises InputError for a setting of another form and for seeds that are no numbers.
+    Raises InputError for a setting of another form, for seeds that are no numbers, and for what
+    comes twice.
     """
     for seed in seeds:
-        if not seed.strip().isdigit():
+        if not seed.strip().isdecimal():
             raise InputError(f"--seeds={','.join(seeds)}: {seed!r} is no seed; use numbers: 0,1,2")
+    if not seeds:
+        raise InputError("--seeds: names none; use numbers, such as 0,1,2")
+    _refuse_twice("--seeds", [str(int(seed)) for seed in seeds])
+    _refuse_twice("--args", args)
     axes: list[list[str]] = []
     for setting in settings:
         key, equals, choices = setting.removeprefix("config.").partition("=")
         if not (key and equals and choices):
             raise InputError(f"--set={setting}: not of the form KEY=V1,V2, as reasoner.steps=1,2")
+        _refuse_twice(f"--set={setting}", choices.split(","))
+        if any(pair.startswith(f"{key}=") for axis in axes for pair in axis):
+            raise InputError(f"--set={setting}: {key} was set before; give its values in one --set")
         axes.append([f"{key}={choice}" for choice in choices.split(",")])
     points = []
     for arg, *chosen, seed in itertools.product(args or [""], *axes, map(str.strip, seeds)):
@@ -129,6 +141,12 @@ def plan_points(
         words += [f"--config.{pair}" for pair in chosen]
         points.append(Point(folder, [*words, f"--config.seed={seed}"]))
     return points
+
+
+def _refuse_twice(where: str, values: Sequence[str]) -> None:
+    for place, value in enumerate(values):
+        if value in values[:place]:
+            raise InputError(f"{where}: {value} comes twice; name it once")
 
 
 def _join_arg(word: str, arg: str) -> str:
@@ -147,7 +165,7 @@ def is_finished(point: Point) -> bool:
     holds another run.
     """
     config = settle(take_config(point.words)[0])
-    path = Path(config.data.path)
+    path = find_data(config)
     manifest = read_manifest(path)
     check_split_name(path, manifest, config.data.split)
     data = describe_folder(manifest, config.data.split)

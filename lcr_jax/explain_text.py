@@ -43,7 +43,9 @@ def _search_lines(explanation: Mapping[str, Any]) -> Iterator[str]:
     yield f"  {'age':<6} {'query  > clicked':<{room}}{columns}"
     for search in reversed(searches):
         clicked = ", ".join(name_item(item) for item in search["clicked"])
-        label = search["query"] + (f"  > {clicked}" if clicked else "")
+        label = search["query"]
+        if clicked:
+            label = f"{shorten(label, room * 3 // 5)}  > {clicked}"
         yield f"  {search['age']:<6} {shorten(label, room - 1):<{room}}" + _weights(search, shown)
     null = "(null event: nothing useful)"
     yield f"  {'':<6} {null:<{room}}" + _weights(explanation["null_event"], shown)

@@ -89,7 +89,8 @@ def test_only_the_generator_and_the_evidence_figures_know_the_truth():
         "common.data.event_tables",
         "common.data.folder",
         "common.ranking.evidence",
-        "launch.prepare",  # has it as a flag
+        "common.data.options",  # both have it as a flag
+        "launch.prepare",
         "common.runs.judging",  # asks whether there is any
         *(name_of(path) for path in (ROOT / "common/data/readers").glob("synthetic*.py")),
     }

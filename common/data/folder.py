@@ -46,6 +46,7 @@ from common.npy_files import write_npy
 
 __all__ = ["PrepareSettings", "check_place", "load_dataset", "write_dataset"]
 
+ORDERS = ("time", "source")  # of histories
 _NEGATIVES = 99
 _CHECKS = ["F03", "F04", "F05", "F06", "F07", "F08", "F11", "F12"]
 
@@ -66,6 +67,11 @@ class PrepareSettings:
     def __post_init__(self) -> None:
         if self.negatives is not None and self.negatives < 0:
             raise InputError(f"--negatives={self.negatives}: is negative; use 0 for no lists")
+        if self.history_order not in ORDERS:
+            orders = " or ".join(ORDERS)
+            raise InputError(f"--history_order={self.history_order}: unknown; use {orders}")
+        if not 0 <= self.max_cut_share <= 1:
+            raise InputError(f"max_cut_share={self.max_cut_share:g}: use a share from 0 to 1")
         if not self.splits:
             raise InputError("--splits: names no split; give at least one")
         for split in self.splits:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 from common.data.dataset import Dataset
@@ -39,29 +40,40 @@ class Names:
 
 
 def resolve_users(dataset: Dataset, text: str) -> list[User]:
-    """The users of `--users=ID,ID,...`, each once, in the order given.
+    """The users of `--users=ID,ID,...`, each once, in the order given; ids as `find_users` reads
+    them. A raw id with a comma is given as its dense id.
 
-    An ID is the raw id of the dataset's source (users.parquet, column raw_id), or "#17" for the
-    dense id 17. Raises InputError for an empty list or an id that is not there.
+    Raises InputError for an empty list or an id that is not there.
     """
     ids = [part.strip() for part in text.split(",") if part.strip()]
     if not ids:
         raise InputError("--users: names nobody; give ids as --users=ID,ID,... (#17 = dense id 17)")
+    return list(dict.fromkeys(find_users(dataset, ids, "--users")))
+
+
+def find_users(dataset: Dataset, ids: Sequence[str], where: str) -> list[User]:
+    """The users of some ids, in the order given.
+
+    ids:   raw ids of the dataset's source (users.parquet, column raw_id), exactly as they stand
+           there; "#17" is the dense id 17 where no raw id is written so
+    where: what an error names
+    Raises InputError for an id that is not there.
+    """
     raw: list[str]
     [raw] = read_columns(dataset.path, "users", "raw_id")
     numbers = {name: number for number, name in enumerate(raw, 1)}
-    users = {}
+    users = []
     for name in ids:
         number = numbers.get(name)
         if number is None and name[:1] == "#" and name[1:].isdecimal():
             number = int(name[1:])
             if not 1 <= number <= len(raw):
-                raise InputError(f"--users: no user {name}; dense ids go from #1 to #{len(raw)}")
+                raise InputError(f"{where}: no user {name}; dense ids go from #1 to #{len(raw)}")
         if number is None:
             near = difflib.get_close_matches(name, raw, 1) or raw[:1]
             raise InputError(
-                f"--users: no user {name!r} in {dataset.path / 'users.parquet'}; "
-                f"did you mean {near[0]!r}? (raw ids; #17 = dense id 17)"
+                f"{where}: no user {name!r} in {dataset.path / 'users.parquet'}; "
+                f"did you mean {near[0]!r}? (raw ids; #17 = dense id 17, as for one with a comma)"
             )
-        users[number] = User(raw[number - 1], number)
-    return list(users.values())
+        users.append(User(raw[number - 1], number))
+    return users

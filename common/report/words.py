@@ -18,7 +18,12 @@ def shorten(text: str, width: int) -> str:
 
 
 def name_item(item: Mapping[str, Any]) -> str:
-    """The title, or the raw id where there is none."""
+    """The raw id and the title, where there is one."""
+    return f"{shorten(item['raw_id'], _ID)} {item['title'] or ''}".rstrip()
+
+
+def say_title(item: Mapping[str, Any]) -> str:
+    """The title, or the raw id where there is none: for a label without room for both."""
     return str(item["title"] or item["raw_id"])
 
 

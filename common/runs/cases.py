@@ -36,9 +36,10 @@ class Case(NamedTuple):
         return str(self.dataset.manifest.get("time", {}).get("resolution", "ms"))
 
 
-def choose_case(dataset: Dataset, user: User, min_history: int) -> Case:
+def choose_case(dataset: Dataset, user: User, min_history: int, where: str = "--users") -> Case:
     """The user's newest target of the test part; else of validation; else what comes next.
 
+    where: what an error names
     Raises InputError for a user with fewer than `min_history` events in all.
     """
     case = find_case(dataset, user, min_history, "rec")
@@ -48,7 +49,7 @@ def choose_case(dataset: Dataset, user: User, min_history: int) -> Case:
     events = np.diff(timeline.rec_off)[user.number] + np.diff(timeline.search_off)[user.number]
     if events < max(min_history, 1):
         raise InputError(
-            f"--users: {user.raw_id} has {events} event(s), the model needs at least "
+            f"{where}: {user.raw_id} has {events} event(s), the model needs at least "
             f"{max(min_history, 1)}; name a user with a longer history"
         )
     return append_next(dataset, user.number)

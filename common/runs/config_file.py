@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 import importlib.util
 import inspect
+import re
 import traceback
 from collections.abc import Callable
 from pathlib import Path
@@ -13,9 +14,24 @@ from types import ModuleType
 from ml_collections import ConfigDict
 
 from common.errors import InputError
+from common.printable import cut
+from common.runs.methods import to_dict
 
 ROOMS = ("lcr_jax", "gensr_jax", "baselines_jax")  # packages that bring configs
 _SEE = "see lcr_jax/configs/"
+# What ConfigDict says to a value of another kind
+_OTHER_KIND = re.compile(
+    r"Could not override field '(.+?)' \(reference\)\. (.*) is of original type "
+    r"<class '(?:\w+\.)*(\w+)'> and cannot be casted to type <class '(?:\w+\.)*(\w+)'>"
+)
+_KINDS = {
+    "ConfigDict": "a group of keys",
+    "int": "a whole number",
+    "float": "a number",
+    "str": "text",
+    "bool": "true or false",
+    "list": "a list",
+}
 
 
 def load_config_file(argument: str) -> ConfigDict:
@@ -44,6 +60,7 @@ def load_config_file(argument: str) -> ConfigDict:
         raise InputError(
             f"--config={name}: get_config returns {type(config).__name__}, not a ConfigDict; {_SEE}"
         )
+    to_dict(config, f"--config={name}")
     return config
 
 
@@ -125,12 +142,18 @@ def _guard(name: str, path: Path, run: Callable[[], object]) -> object:
         lines = [
             frame.lineno
             for frame in traceback.extract_tb(error.__traceback__)
-            if Path(frame.filename) == path
+            if Path(frame.filename) == path.absolute()
         ]
         if isinstance(error, SyntaxError):
             lines = [error.lineno]
         at = f", line {lines[-1]}" if lines and lines[-1] else ""
         reason = " ".join(str(error).split())
+        if other := _OTHER_KIND.match(reason):
+            key, value, kind, wanted = other.groups()
+            raise InputError(
+                f"--config={name}{at}: {key} = {cut(value, 60)} is {_KINDS.get(kind, kind)}; give "
+                f"{_KINDS.get(wanted, wanted)}"
+            ) from error
         raise InputError(
             f"--config={name}{at}: raises {type(error).__name__} ({reason}); mend the file"
         ) from error

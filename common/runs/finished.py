@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+import sys
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -14,19 +16,23 @@ import pyarrow as pa
 from jax.sharding import Mesh
 
 from common.data.dataset import Dataset
+from common.data.events import TASKS
 from common.data.fingerprint import check_parts, describe_data, select_parts
 from common.data.folder import load_dataset
-from common.data.names import Names, User, resolve_users
+from common.data.names import Names, User, find_users
 from common.errors import InputError
+from common.files import take_path
 from common.ranking.results import read_results
 from common.ranking.seen import choose_filter
 from common.ranking.top import Ranker, make_ranker
 from common.runs.cases import Case, append_targets, choose_case, find_case
-from common.runs.folder import RunFolder, open_folder
+from common.runs.explained import RANKED, Explained, wrap
+from common.runs.folder import RunFolder, find_data, open_folder
 from common.runs.methods import find_method
 from common.runs.retriever import attach_retriever
 from common.runs.tasks import build_task
 from common.runs.trained import Trained, load_best
+from common.runs.workdirs import is_finished
 from common.training.mesh import make_mesh
 from common.training.state import Progress
 from common.training.task import ranks_catalogue
@@ -41,23 +47,7 @@ class Interval:
     high: float
 
 
-@dataclass(frozen=True)
-class Explained:
-    """What a model relied on for one target of one user."""
-
-    user: str  # raw id
-    task: str  # "rec" or "search"
-    part: str  # "test", "valid", or "next": after the whole history
-    text: str  # at most 100 columns wide
-    content: Mapping[str, Any]  # everything, as WORKDIR/explain/ID.json has it
-    recommendations: pa.Table  # place, item, score, title
-    evidence: np.ndarray  # float64 [N + 1, K]: of N searches, the oldest first, and of "nothing
-    #                       useful", for K reasoning steps; [0, 0] where a method has none
-    searches: pa.Table  # query, age, evidence (mean over the steps); empty where there is none
-    draw: Callable[[str | Path], None]  # draw(path) makes a PNG; raises InputError, WriteError
-
-
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class FinishedRun:
     """A trained model with the data that it was trained on. Everything is read when it is needed.
 
@@ -70,6 +60,18 @@ class FinishedRun:
     @property
     def workdir(self) -> Path:
         return self.folder.workdir
+
+    def __repr__(self) -> str:
+        step = f", step {self.step}" if "_best" in vars(self) else ""
+        state = "" if self.finished else ", not finished"
+        name = self.dataset.name
+        return f"<FinishedRun {self.workdir}: {self.settings.method} on {name}{step}{state}>"
+
+    @property
+    def finished(self) -> bool:
+        """Whether it was trained to its end and judged; until then its parameters are the best
+        so far."""
+        return is_finished(self.workdir)
 
     @property
     def settings(self) -> Any:
@@ -121,19 +123,38 @@ class FinishedRun:
         }
 
     def rank(
-        self, users: Sequence[str], task: str = "rec", count: int = 10, at: str = "now"
+        self,
+        users: Sequence[str],
+        task: str = "rec",
+        count: int = 10,
+        at: str | None = None,
     ) -> pa.Table:
         """The best items for some users.
 
-        users: raw ids of the dataset's source, or "#17" for the dense id 17
-        task:  "rec", or "search" for the query of the user's newest test row
-        at:    "now", when all events are known; or "test", before the user's newest test target
+        users: raw ids of the dataset's source, exactly as they stand there, or "#17" for the dense
+               id 17; each user once
+        task:  "rec", or "search", which ranks for the query of a stored search
+        count: places, 1 or more; fewer come back where fewer items are left
+        at:    "now", when all events are known (rec alone: a search needs a query); or "test",
+               before the user's newest test target, else the newest of validation. None = "now"
+               for rec, "test" for search
         Returns a table with a row per user and place: user, place (from 1), item (raw id), score,
         title (null where there is none), without the items that the run's filter_seen leaves out.
-        Raises InputError for users who are not there or have too short a history.
+        Raises InputError for users who are not there, come twice or have too short a history, and
+        for an argument that may not be.
         """
-        chosen = resolve_users(self.dataset, ",".join(users))
-        dataset, rows = self._find_rows(chosen, task, at)
+        if task not in TASKS:
+            raise InputError(f"rank: task={task!r}; use 'rec' or 'search'")
+        if at not in (None, "now", "test"):
+            raise InputError(f"rank: at={at!r}; use 'now' or 'test'")
+        if at == "now" and task == "search":
+            raise InputError("rank: at='now': a search needs a query; use at='test', or task='rec'")
+        _check_count("rank", count)
+        chosen = self._find_users("rank", users)
+        if task == "rec" and at != "test":
+            dataset, rows = append_targets(self.dataset, np.array([user.number for user in chosen]))
+        else:
+            dataset, rows = self.dataset, self._find_rows(chosen, task)
         model = self.model.task
         if not ranks_catalogue(model, task):
             raise InputError(f"method {model.name}: does not rank the catalogue for {task}")
@@ -152,27 +173,30 @@ class FinishedRun:
                             "title": named["title"],
                         }
                     )
-        return pa.Table.from_pylist(listed, schema=_RANKED)
+        return pa.Table.from_pylist(listed, schema=RANKED)
 
     def explain(self, users: Sequence[str], count: int = 10) -> list[Explained]:
         """What the model relied on for the newest target of each user, and for the newest search
-        where it serves both tasks; as `--mode=explain` shows it. count: items recommended
+        where it serves both tasks; as `--mode=explain` shows it.
 
+        users: as of `rank`; count: items recommended, 1 or more
         Raises InputError for a method that has nothing to show, and as `rank`.
         """
+        _check_count("explain", count)
+        chosen = self._find_users("explain", users)
         explainer = find_method(self.settings.method).explain
         if explainer is None:
             raise InputError(f"method {self.settings.method}: has nothing to show")
         open_case, tell, draw = explainer()
         explain = open_case(self.model, self.mesh, self._names, self._left_out, count)
         least, explained = self.model.task.view.min_history, []
-        for user in resolve_users(self.dataset, ",".join(users)):
-            cases: list[Case | None] = [choose_case(self.dataset, user, least)]
+        for user in chosen:
+            cases: list[Case | None] = [choose_case(self.dataset, user, least, "explain: users")]
             if "search" in self.model.task.tasks:
                 cases.append(find_case(self.dataset, user, least, "search"))
             for case in filter(None, cases):
                 content = {"user": user.raw_id, "user_number": user.number, **explain(case)}
-                explained.append(_wrap(user, case, content, tell(content), draw))
+                explained.append(wrap(user, case, content, tell(content), draw))
         return explained
 
     @cached_property
@@ -188,24 +212,39 @@ class FinishedRun:
     def _names(self) -> Names:
         return Names(self.dataset)
 
-    def _find_rows(self, users: list[User], task: str, at: str) -> tuple[Dataset, np.ndarray]:
-        if at == "now" and task == "rec":
-            return append_targets(self.dataset, np.array([user.number for user in users]))
-        if at not in ("now", "test"):
-            raise InputError(f"rank: at={at!r}; use 'now' or 'test'")
+    def _find_users(self, call: str, users: Any) -> list[User]:
+        where = f"{call}: users"
+        if isinstance(users, str | bytes) or not isinstance(users, Iterable):
+            raise InputError(f"{where}={users!r}: is no list; give one, such as users=['u03']")
+        ids = list(users)
+        if not ids:
+            raise InputError(f"{where}: names nobody; give ids, such as users=['u03']")
+        for each in ids:
+            if not isinstance(each, str):
+                raise InputError(
+                    f"{where}: {each!r} is no text; give raw ids, or '#17' for user 17"
+                )
+        found = find_users(self.dataset, ids, where)
+        twice = [user.raw_id for user, times in Counter(found).items() if times > 1]
+        if twice:
+            raise InputError(f"{where}: {twice[0]} comes twice; name each user once")
+        return found
+
+    def _find_rows(self, users: list[User], task: str) -> np.ndarray:
         least, rows = self.model.task.view.min_history, []
         for user in users:
             case = find_case(self.dataset, user, least, task)
             if case is None:
                 raise InputError(f"rank: {user.raw_id} has no {task} target; leave the user out")
             rows.append(case.row)
-        return self.dataset, np.array(rows)
+        return np.array(rows)
 
 
 def open_run(workdir: str | Path, data: str | Path = "") -> FinishedRun:
     """A run that `launch.main` or `train` has made.
 
     data: the dataset folder, where it has moved
+    One whose training has not come to its end is opened with a warning on stderr, see `finished`.
 
     >>> run = open_run("runs/tiny")
     >>> 0 < run.results["rec"]["full"]["NDCG@10"].value < 1
@@ -215,8 +254,10 @@ def open_run(workdir: str | Path, data: str | Path = "") -> FinishedRun:
 
     Raises InputError where there is no run, or its data are others.
     """
-    folder = open_folder(Path(workdir).name, Path(workdir).resolve())
-    path = Path(data or folder.config.data.path)
+    place = take_path("open_run: workdir", workdir)
+    given = take_path("open_run: data", data) if data != "" else ""
+    folder = open_folder(place.name, place.resolve())
+    path = find_data(folder.config, given, where=folder.workdir / "config.json", mend="data=DIR")
     dataset = load_dataset(path, folder.config.data.split)
     check_parts(
         f"{path}: is not what {workdir} was trained on",
@@ -224,52 +265,15 @@ def open_run(workdir: str | Path, data: str | Path = "") -> FinishedRun:
         select_parts(describe_data(dataset)["parts"]),
         "give that one as data=DIR",
     )
-    return FinishedRun(folder, dataset)
+    run = FinishedRun(folder, dataset)
+    if not run.finished:
+        print(
+            f"warning: {workdir}: not finished; its best parameters so far are used",
+            file=sys.stderr,
+        )
+    return run
 
 
-_RANKED = pa.schema(
-    [
-        ("user", pa.string()),
-        ("place", pa.int32()),
-        ("item", pa.string()),
-        ("score", pa.float32()),
-        ("title", pa.string()),
-    ]
-)
-
-
-def _wrap(
-    user: User,
-    case: Case,
-    content: Mapping[str, Any],
-    text: str,
-    draw: Callable[[Path, Mapping[str, Any]], None],
-) -> Explained:
-    searches = content.get("searches", [])
-    entries = [*searches, content["null_event"]] if "null_event" in content else []
-    steps = [entry["evidence"]["steps"] for entry in entries]
-    listed = [
-        {"query": s["query"], "age": s["age"], "evidence": s["evidence"]["mean"]} for s in searches
-    ]
-    recommended = [
-        {
-            "place": item["rank"],
-            "item": item["raw_id"],
-            "score": item["score"],
-            "title": item["title"],
-        }
-        for item in content["recommendations"]
-    ]
-    columns = [_RANKED.field(name) for name in ("place", "item", "score", "title")]
-    ages = [("query", pa.string()), ("age", pa.string()), ("evidence", pa.float64())]
-    return Explained(
-        user=user.raw_id,
-        task=case.task,
-        part=case.part,
-        text=text,
-        content=content,
-        recommendations=pa.Table.from_pylist(recommended, schema=pa.schema(columns)),
-        evidence=np.array(steps, np.float64) if steps else np.zeros((0, 0)),
-        searches=pa.Table.from_pylist(listed, schema=pa.schema(ages)),
-        draw=lambda path: draw(Path(path), content),
-    )
+def _check_count(call: str, count: Any) -> None:
+    if isinstance(count, bool) or not isinstance(count, int | np.integer) or count < 1:
+        raise InputError(f"{call}: count={count!r}: give a whole number of at least 1")

@@ -138,6 +138,23 @@ def was_judged(path: Path, settings: RunSettings, data: Mapping[str, Any]) -> bo
     return told == (data, describe_evaluation(settings)) and is_finished(path.parent)
 
 
+def find_data(
+    settings: RunSettings,
+    given: str | Path = "",
+    *,
+    where: Path | None = None,
+    mend: str = "a folder made by launch.prepare",
+) -> Path:
+    """The dataset folder that is given, else that of the settings. where: the file they stand in
+
+    Raises InputError where there is neither.
+    """
+    if not (given or settings.data.path):
+        file = "" if where is None else f"{where}: "
+        raise InputError(f"{file}config.data.path: missing; give {mend}")
+    return Path(given or settings.data.path)
+
+
 def open_folder(name: str, workdir: Path) -> RunFolder:
     """Reads a run's config.json. Keys that the run did not know yet get their defaults, with a
     warning. Raises InputError where there is none that can be read."""

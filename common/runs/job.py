@@ -21,7 +21,7 @@ from common.data.folder import load_dataset
 from common.errors import InputError
 from common.ranking.rows import choose_rows
 from common.runs.evaluate_on import open_other
-from common.runs.folder import check_workdir, claim_workdir, holding
+from common.runs.folder import check_workdir, claim_workdir, find_data, holding
 from common.runs.retriever import attach_retriever
 from common.runs.tasks import build_task, take_batch, take_stage_batch
 from common.runs.validation import name_judging_lists, settle_metrics
@@ -70,9 +70,7 @@ def open_job(
     evaluate_on: folder of another dataset to judge on; "" = its own
     Raises InputError for what does not fit.
     """
-    if not settings.data.path:
-        raise InputError("config.data.path: missing; give a folder made by launch.prepare")
-    dataset = load_dataset(Path(settings.data.path), settings.data.split)
+    dataset = load_dataset(find_data(settings), settings.data.split)
     task = build_task(settings, dataset)
     if evaluates and not (workdir / "config.json").exists():
         raise InputError(f"{workdir}: no run to evaluate; train first, or give another --workdir")

@@ -15,7 +15,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from common.errors import InputError
 from common.fields import check_call, check_fields
-from common.settings.fields import check_tree
+from common.json_files import name_kind
+from common.settings import reading
+from common.settings.fields import Setting, check_tree, list_settings
 from common.settings.groups import RunSettings
 from common.settings.reading import read_settings
 from common.settings.roles import newer_defaults
@@ -58,7 +60,10 @@ class Method(NamedTuple):
 
 def find_method(name: Any) -> Method:
     """The method of a `config.method`. Raises InputError where there is none."""
-    if not isinstance(name, str) or not name:
+    if not isinstance(name, str | None):
+        kind = "a group" if isinstance(name, Mapping) else name_kind(name)
+        raise InputError(f"config.method: is {kind}; set it to a name, {_either()}")
+    if not name:
         raise InputError(f"config.method: missing; set it in the config file to {_either()}")
     place = PLACES.get(name, name if ":" in name else "")
     if not place:
@@ -95,17 +100,45 @@ def find_stored(name: Any) -> Method:
     return find_method(name)
 
 
-def settle(config: Any) -> RunSettings:
+def settle(config: Any, fill: Callable[[list[str]], None] | None = None) -> RunSettings:
     """The settings of a configuration, every value checked; settings are returned as they are.
 
     config: a nested mapping or ConfigDict with the key `method`
+    fill:   as of `read_settings`
     Keys that stand in no group may be missing and have their defaults. Raises InputError.
     """
     if isinstance(config, RunSettings):
         return config
+    if not (isinstance(config, Mapping) or hasattr(config, "to_dict")):
+        raise InputError(
+            f"config is {name_kind(config)}; give FILE[:arg], such as lcr_jax/configs/demo.py, "
+            "settings of a method, or a mapping of keys"
+        )
     tree = find_method(config.get("method")).settings
-    values = config.to_dict() if hasattr(config, "to_dict") else config
-    return read_settings(tree, newer_defaults(tree) | values)
+    values = to_dict(config) if hasattr(config, "to_dict") else dict(config)
+    return read_settings(tree, newer_defaults(tree) | values, fill=fill, suggest=suggest_key)
+
+
+def to_dict(config: Any, where: str = "the configuration") -> dict[str, Any]:
+    """The values of a ConfigDict. Raises InputError for a key that is no text."""
+    try:
+        values: dict[str, Any] = config.to_dict()
+    except TypeError:  # it sorts its keys
+        raise InputError(f"{where}: has a key that is no text; give each a name") from None
+    return values
+
+
+def suggest_key(key: str, known: Mapping[str, Setting]) -> str:
+    """What to do about a key that a method does not have; it may be another method's."""
+    others = {name: list_settings(find_method(name).settings) for name in PLACES}
+    owners = [
+        name
+        for name, own in others.items()
+        if key in own or any(each.startswith(f"{key}.") for each in own)
+    ]
+    if owners and key not in known:
+        return f"it is a key of {' and '.join(owners)}, the method is {known['method'].default}"
+    return reading.suggest_key(key, known)
 
 
 def _either() -> str:

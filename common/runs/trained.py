@@ -20,7 +20,7 @@ from common.data.fingerprint import (
 )
 from common.data.folder import load_dataset
 from common.errors import InputError
-from common.runs.folder import RunFolder, open_folder, read_run
+from common.runs.folder import RunFolder, find_data, open_folder, read_run
 from common.runs.methods import find_stored
 from common.runs.tasks import take_batch
 from common.runs.workdirs import match_workdirs
@@ -119,7 +119,9 @@ def open_runs(text: str, data: str = "") -> tuple[list[RunFolder], Dataset]:
                 f"--runs: the filter_seen of {first.name} is {own}, of {run.name} {theirs}; "
                 "compare runs on the same"
             )
-    dataset = load_dataset(Path(data or first.config.data.path), first.config.data.split)
+    file = first.workdir / "config.json"
+    path = find_data(first.config, data, where=file, mend="--data=DIR")
+    dataset = load_dataset(path, first.config.data.split)
     check_parts(
         f"{dataset.path}: is not what the runs were trained on",
         ours,

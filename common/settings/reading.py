@@ -24,6 +24,7 @@ def read_settings(
     *,
     fill: Callable[[list[str]], None] | None = None,
     where: str = "the config file",
+    suggest: Callable[[str, Mapping[str, Setting]], str] | None = None,
 ) -> Tree:
     """The tree with the values of a configuration, every one of them checked.
 
@@ -31,12 +32,15 @@ def read_settings(
     values: a nested mapping or ConfigDict; a tree of the same class is returned as it is
     fill:   is told the keys that are missing, which get their defaults; None = none may be
     where:  what an error names
+    suggest: suggest(key, known) -> what to do about a key that there is not; None = `suggest_key`
     Raises InputError naming a key that is missing, unknown, of another kind, or out of its bounds.
     """
     if isinstance(values, type(tree)):
         return values
     flat = flatten(values.to_dict() if hasattr(values, "to_dict") else values)
     known = list_settings(tree)
+    for name in [name for name, value in flat.items() if value == {} and _inside(name, known)]:
+        del flat[name]  # of an empty group its keys are missing
     missing = [key for key in known if key not in flat]
     for key in missing:
         if any(name.startswith(f"{key}.") for name in flat):
@@ -46,7 +50,8 @@ def read_settings(
     unknown = [key for key in flat if key not in known]
     if unknown:
         key = cut(unknown[0], _SHOWN)
-        raise InputError(f"config.{key}: no such key in {where}; {suggest(unknown[0], known)}")
+        mend = (suggest or suggest_key)(unknown[0], known)
+        raise InputError(f"config.{key}: no such key in {where}; {mend}")
     if missing and fill is None:
         setting = known[missing[0]]
         raise InputError(
@@ -93,7 +98,20 @@ def parse_value(setting: Setting, text: str) -> Any:
     return check_value(setting, value)
 
 
-def suggest(key: str, known: Mapping[str, Any]) -> str:
+def refuse_group(key: str, known: Mapping[str, Setting], value: Any = None) -> None:
+    """Raises InputError for the name of a group, which is no key. value: what was given for it"""
+    inside = _inside(key, known)
+    meant = [f"{key}.{name}" for name in value] if isinstance(value, Mapping) else []
+    if inside:
+        first = next((name for name in meant if name in inside), inside[0])
+        raise InputError(f"config.{key}: is a group; give config.{first}=...")
+
+
+def _inside(group: str, known: Mapping[str, Setting]) -> list[str]:
+    return [name for name in known if name.startswith(f"{group}.")]
+
+
+def suggest_key(key: str, known: Mapping[str, Setting]) -> str:
     """ "did you mean config.model.width?" for a key that there is not."""
     near = difflib.get_close_matches(key, known, 1, cutoff=0.5)
     if not near:  # a right name in a wrong group
@@ -102,10 +120,10 @@ def suggest(key: str, known: Mapping[str, Any]) -> str:
 
 
 def flatten(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Dotted key -> value of a nested mapping."""
+    """Dotted key -> value of a nested mapping. A group without a key is a value."""
     flat: dict[str, Any] = {}
     for key, value in tree.items():
-        if isinstance(value, Mapping):
+        if isinstance(value, Mapping) and value:
             flat |= flatten(value, f"{prefix}{key}.")
         else:
             flat[f"{prefix}{key}"] = value
@@ -151,6 +169,8 @@ def _fill(group: Tree, values: Mapping[str, Any], prefix: str) -> Tree:
 def _show(value: Any) -> str:
     if isinstance(value, int) and abs(value) >= 10**_SHOWN:
         return "a number of too many digits"  # Python does not even write those of thousands
+    if isinstance(value, Mapping):
+        return "a group"
     if isinstance(value, str | int | float) and not isinstance(value, bool):
         return cut(repr(value), _SHOWN)
     return repr(value) if isinstance(value, bool) else name_kind(value)

@@ -17,13 +17,15 @@ their figures.
 
 from __future__ import annotations
 
+import difflib
 from collections.abc import Sequence
 
 from common.errors import InputError
+from common.runs.methods import PLACES
 from launch.bench import catalogue, data, levers, losses, saves
 from launch.bench.all_subjects import run_all
 from launch.bench.machine import describe_machine
-from launch.bench.speed import open_method
+from launch.bench.speed import find_workload, open_method
 from launch.bench.subjects import Subject, run_subject
 
 SUBJECTS: dict[str, Subject] = {
@@ -50,7 +52,11 @@ def main(argv: Sequence[str]) -> int:
         return run_all(argv[1:], SUBJECTS, describe_machine())
     subject = open_method(name) if ":" in name else SUBJECTS.get(name)
     if subject is None:
-        raise InputError(f"subject {name!r}: unknown; use one of {', '.join(SUBJECTS)}, or --all")
+        if name in PLACES:
+            find_workload(name)  # says that there is none
+        near = difflib.get_close_matches(name, SUBJECTS, 1)
+        hint = f"did you mean {near[0]}?" if near else f"use one of {', '.join(SUBJECTS)}, or --all"
+        raise InputError(f"subject {name!r}: unknown; {hint}")
     print(describe_machine())
     run_subject(subject, argv[1:])
     return 0

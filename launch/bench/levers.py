@@ -20,6 +20,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from common.errors import InputError
 from common.settings.fields import setting
 from launch.bench.subjects import Report, Subject
 from launch.bench.summaries import divide_blocks, say_spread, summarize
@@ -55,6 +56,10 @@ def measure(flags: Flags) -> Report:
 
     steps = -(-flags.steps // flags.many) * flags.many
     config = load_config_file(flags.config)
+    if "train" not in config:
+        raise InputError(
+            f"--config={flags.config}: trains nothing; give a config with a train group"
+        )
     with open_folder(flags.data, flags.preset) as path, empty_cache():
         dataset = load_dataset(path, config.data.split)
         base = {"train.batch_size": flags.batch, "steps_per_dispatch": 1, "accumulate": 1,

@@ -42,7 +42,7 @@ def find_workload(name: str) -> Workload:
     """The workload of a method. Raises InputError where it has none."""
     method = find_method(name)
     if method.workload is None:
-        raise InputError(f"subject {name}: the method has no workload; docs/add_a_method.md")
+        raise InputError(f"subject {name}: the method has no workload, see docs/add_a_method.md")
     return method.workload()
 
 

@@ -145,8 +145,23 @@ def test_templates_become_pieces():
         (REC, NO_TASK + " {query}", r"config\.text\.search: has \{query\} twice"),
         (REC, "a {query", r"config\.text\.search: is no template \(.*\); close"),
         (REC, "a {} {query}", r"unknown mark \{\}"),
+        (
+            "foo",
+            NO_TASK,
+            r"config\.text\.rec: lacks \{hist_cf\} or \{hist_sem\}; put it where the h",
+        ),
+        ("{hist_cf}", NO_TASK, r"config\.text\.rec: lacks \{cand_cf\} or \{cand_sem\}"),
+        (REC, "{cand_cf} {query}", r"config\.text\.search: lacks \{hist_cf\}"),
     ],
 )
 def test_bad_templates_are_named(rec, search, message):
     with pytest.raises(InputError, match=message):
         make_layout(rec, search)
+
+
+def test_the_slots_of_a_view_that_is_off_do_not_count():
+    template = "{hist_cf} {cand_cf}"
+    layout = make_layout(template, template + "{query}", views=["cf"])
+    assert layout.rec == (Slot(0), Slot(2))
+    with pytest.raises(InputError, match=r"config\.text\.rec: lacks \{hist_sem\}; put it"):
+        make_layout(template, template + "{query}", views=["sem"])

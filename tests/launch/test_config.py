@@ -43,7 +43,8 @@ def test_overrides_take_the_kind_of_their_key():
         ("model.dropout", "1.5", "model.dropout = 1.5: give a number of at least 0 and below"),
         ("model.encoder", "both", "= 'both': give one of merged, grounded, dual"),
         ("model.heads", "2.5", "config.model.heads = '2.5': give a whole number of at least 1"),
-        ("train", "3", "config.train: is a group"),
+        ("train", "3", "config.train: is a group; give config.train.eval_every_epochs=..."),
+        ("t5.size", "mini", "config.t5.size: no such key; it is a key of gensr, the method is lcr"),
     ],
 )  # fmt: skip
 def test_a_bad_override_is_named(key, value, message):

@@ -82,6 +82,21 @@ def test_all_configs_are_in_the_wheel():
         ("def f(:", "", r"line 2: raises SyntaxError"),
         ("import no_such_module", "", "line 2: raises ModuleNotFoundError"),
         ("raise SystemExit(3)", "", "ends the program"),
+        (
+            "def get_config(arg):\n    c = ConfigDict()\n    c[5] = c.a = 3\n    return c",
+            "",
+            "has a key that is no text",
+        ),
+        (
+            "def get_config(arg):\n    c = ConfigDict({'seed': 0})\n    c.seed = {}",
+            "",
+            r"line 4: seed = \{\} is a group of keys; give a whole number",
+        ),
+        (
+            "def get_config(arg):\n    c = ConfigDict({'method': 'x'})\n    c.method = 5",
+            "",
+            "line 4: method = 5 is a whole number; give text",
+        ),
         ("def get_config(arg):\n    return {}['a']", "", r"line 3: raises KeyError \('a'\)"),
         ("def get_config(arg):\n    return get_config(arg)", "", "line 3: raises RecursionError"),
         ("def get_config(arg): return 5", "", "returns int, not a ConfigDict"),

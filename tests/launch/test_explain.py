@@ -182,6 +182,9 @@ def test_every_shape_is_told_and_drawn(steps, searches, tmp_path):
     text = format_explanation(explanation)
     assert max(len(line) for line in text.splitlines()) <= 100
     assert "rank 3 to 4 (tied) of 9" in text
+    assert text.count("  i5 A $5 title ") == 1  # in the history
+    assert "target 2024-01-01: i5 A $5 title " in text
+    assert text.count(" > i5 A $5") == searches
     assert ("no reasoning steps (K = 0)" in text) == (steps == 0 and searches > 0)
     draw_evidence(tmp_path / "u.png", explanation)
     assert [path.name for path in tmp_path.iterdir()] == ["u.png"]

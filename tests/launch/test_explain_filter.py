@@ -179,6 +179,9 @@ def test_every_shape_is_told_and_drawn(changes, tmp_path):
     text = format_filter(explanation)
     assert max(len(line) for line in text.splitlines()) <= 100
     assert ("nothing was clicked before" in text) == (changes["history"] == 0)
+    assert text.count("recommended: i5 A $5") == 3
+    assert text.count("  rec     i5 A $5") == (changes["history"] + 1) // 2
+    assert text.count("  search  i5 A $5") == changes["history"] // 2
     assert ("query: a query" in text) == (changes.get("task") == "search")
     assert ("clicked in a search" in text) == (changes["history"] > 1)
     draw_filter(tmp_path / "u.png", explanation)

@@ -68,6 +68,11 @@ def test_config_arguments_join_the_one_that_is_there():
     ("change", "message"),
     [
         ({"seeds": ["0", "one"]}, "--seeds=0,one: 'one' is no seed"),
+        ({"seeds": []}, "--seeds: names none"),
+        ({"seeds": ["0", "00"]}, "--seeds: 0 comes twice; name it once"),
+        ({"args": ["plain", "plain"]}, "--args: plain comes twice"),
+        ({"settings": ["a.b=1,1"]}, "--set=a.b=1,1: 1 comes twice"),
+        ({"settings": ["a.b=1", "a.b=2"]}, "--set=a.b=2: a.b was set before"),
         ({"settings": ["reasoner.steps"]}, "--set=reasoner.steps: not of the form"),
         ({"settings": ["reasoner.steps="]}, "--set=reasoner.steps=: not of the form"),
     ],
@@ -122,6 +127,7 @@ def test_finished_points_are_skipped_and_all_workdirs_listed(call, tmp_path):
         f"-                    {places[0]}",
     ]
     assert err.count("finished already") == 2
+    assert "-: no validation figure, as nothing is trained" in err
 
 
 def test_a_point_judged_on_other_lists_is_judged_again(call, tmp_path):
@@ -155,6 +161,7 @@ def test_a_failing_point_stops_the_sweep(call, tmp_path):
         ),
         (["--args=no_gate"], "item_knn has none; leave it out"),
         (["--config.data.path=nowhere"], "nowhere: no such folder"),
+        (["--config.data.path="], "config.data.path: missing; give a folder"),
         (["--seed=0"], "--help lists the flags"),
     ],
 )
@@ -175,7 +182,8 @@ def test_each_point_is_a_run_of_launch_main(tiny, tmp_path, capfd):
     words = [f"--config={KNN}", f"--config.data.path={tiny}", f"--workdir={tmp_path}"]
     words += ["--set=knn.window=1,2", "--notensorboard"]
     assert run_command(sweep.main, words) == 0
-    out, _ = capfd.readouterr()
+    out, err = capfd.readouterr()
+    assert err.endswith("-: no validation figure, as nothing is trained\n")
     for window in (1, 2):
         workdir = tmp_path / f"knn.window={window}/seed0"
         assert json.loads((workdir / "results.json").read_text())["method"] == "item_knn"

@@ -59,6 +59,8 @@ def test_a_seed_that_cannot_be_is_named(seed):
     [
         ("", "config.method: missing; set it in the config file to 'lcr' or"),
         (None, "config.method: missing"),
+        (5, "config.method: is the whole number 5; set it to a name, 'lcr' or"),
+        ({}, "config.method: is a group; set it to a name"),
         ("lrc", "config.method: no method 'lrc'; did you mean lcr"),
         ("no_such_package:METHOD", "config.method = no_such_package:METHOD: cannot be had"),
         ("json:dumps", "config.method = json:dumps: is no Method"),

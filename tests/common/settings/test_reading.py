@@ -128,8 +128,9 @@ def test_a_text_is_a_value_or_refused(text):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"nett": {}}, None),  # an empty group is nothing
+        ({"nett": {}}, r"config\.nett: no such key in .*; did you mean config\.net"),
         ({"width": 3}, r"config\.width: no such key in .*; did you mean config\.net\.width"),
+        ({"net": {}}, r"config\.net\.width: missing in the config file"),
         ({"net": 3}, r"config\.net\.width: has no group"),
         ({"deep": {"a": 1}}, r"config\.deep: is a group of keys"),
         ({"net": {"width": 3}}, r"config\.net\.share: missing in the config file; give a number"),
