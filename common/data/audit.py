@@ -178,7 +178,7 @@ def format_report(report: AuditReport, verbose: bool = True) -> str:
     width = min(_WIDTH, max((len(name) for name, _ in figures), default=0))
     lines += [f"  {name:<{width}}  {value}" for name, value in figures]
     if hidden := len(report.figures) - len(figures):
-        lines.append(f"  {hidden} more figures, of which every one was looked at: --verbose")
+        lines.append(f"  {hidden} more figures, each within its limits or named below: --verbose")
     advice = dict(ADVICE)
     for kind, found in (("", report.faults), ("look: ", report.looks)):
         for fault in found:

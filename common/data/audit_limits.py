@@ -148,7 +148,7 @@ def find_level(measure: Measure) -> str:
 def _tell(log: Log, measure: Measure) -> list[Fault]:
     share, limit = measure.share, LIMITS[measure.check, measure.name]
     leak = f", leak from {100 * limit.leak:.0f}" if limit.leak < NEVER else ""
-    what = f"{_describe(measure)}, look from {100 * limit.look:.0f} points off{leak}"
+    what = f"{_describe(measure)}, look from {100 * limit.look:.0f} percentage points off{leak}"
     rows = np.zeros(0, np.int64) if measure.rows is None else measure.rows
     hits = np.flatnonzero(share.hits[: len(rows)])
     named = (log.describe(measure.task, int(row)) for row in rows[hits])

@@ -91,7 +91,7 @@ def test_without_verbose_it_says_what_counts(prepared, capsys):
     lines = capsys.readouterr().out.splitlines()
     assert len(lines) == 8
     assert [line.split("  ")[1] for line in lines[1:3]] == ["vocabulary", "rec"]
-    assert lines[-2].endswith("more figures, of which every one was looked at: --verbose")
+    assert lines[-2].endswith("more figures, each within its limits or named below: --verbose")
     assert lines[-1].strip() == "clean"
 
 

@@ -64,7 +64,7 @@ def test_a_leak_names_its_rows_and_its_limits(clean):
         f"item 'i{item:03}' #{item}, ts_ms "
     )
     assert fault.what.startswith("session is the target 100.0 % (chance ")
-    assert fault.what.endswith("look from 2 points off, leak from 20")
+    assert fault.what.endswith("look from 2 percentage points off, leak from 20")
 
 
 def test_twins_are_named_as_in_the_source(clean):
