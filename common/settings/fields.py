@@ -114,8 +114,7 @@ def setting(
 def list_settings(tree: Any) -> dict[str, Setting]:
     """Dotted key -> setting of a tree (an instance: its values are the defaults), in its order.
 
-    Fields that `setting` has not made are no keys. Raises InputError for one that it has made of
-    another kind than a configuration has.
+    Fields that `setting` has not made are no keys.
     """
     return {each.key: each for each in _walk(tree, "")}
 
@@ -125,19 +124,25 @@ def check_tree(tree: Any) -> None:
 
     In a group that is no method's, fields that `setting` has not made are fields of the code alone.
     """
-    list_settings(tree)  # the kinds
     _check_made(tree, "")
 
 
 def _check_made(group: Any, prefix: str) -> None:
+    kinds = get_type_hints(type(group))
     for each in fields(group):
-        value = getattr(group, each.name)
+        value, kind = getattr(group, each.name), kinds[each.name]
         if is_dataclass(value):
             _check_made(value, f"{prefix}{each.name}.")
         elif "rule" not in each.metadata:
             raise InputError(
                 f"config.{prefix}{each.name}: is a plain field of {type(group).__name__}, so no "
                 f'key; make it by setting({value!r}, "its meaning"), see common/settings/fields.py'
+            )
+        elif kind not in _KINDS and not all(type(one) is str for one in _list_choices(kind) or [0]):
+            raise InputError(
+                f"config.{prefix}{each.name}: {type(group).__name__} annotates it with "
+                f"{getattr(kind, '__name__', kind)}; use bool, int, float, str or a Literal of "
+                "texts"
             )
 
 
@@ -149,11 +154,9 @@ def _walk(group: Any, prefix: str) -> Iterator[Setting]:
             yield from _walk(value, f"{prefix}{each.name}.")
         elif rule := each.metadata.get("rule"):
             kind = kinds[each.name]
-            choices = get_args(kind) if get_origin(kind) is Literal else ()
-            if kind not in _KINDS and not (choices and all(type(one) is str for one in choices)):
-                raise InputError(
-                    f"config.{prefix}{each.name}: {type(group).__name__} annotates it with "
-                    f"{getattr(kind, '__name__', kind)}; use bool, int, float, str or a Literal of "
-                    "texts"
-                )
-            yield Setting(prefix + each.name, str if choices else kind, tuple(choices), value, rule)
+            choices = _list_choices(kind)
+            yield Setting(prefix + each.name, str if choices else kind, choices, value, rule)
+
+
+def _list_choices(kind: Any) -> tuple[Any, ...]:
+    return get_args(kind) if get_origin(kind) is Literal else ()
