@@ -182,10 +182,8 @@ def part(disk, finished):
         (0, "metrics.jsonl"),
         (12288, "checkpoints/18"),
         (400 * 1024, "checkpoints/18"),
-        (
-            800 * 1024,
-            "checkpoints/18",
-        ),  # a checkpoint takes 0.95 to 1.25 MB, by chance of its threads
+        # A checkpoint takes 0.95 to 1.25 MB, by chance of the threads that write it.
+        (800 * 1024, "checkpoints/18"),
     ],
 )
 def test_a_disk_that_fills_up_while_training(room, file, part, disk, mounts, tiny, finished):
