@@ -18,3 +18,15 @@ def tiny() -> ModuleType:
         sys.modules[name] = module
         spec.loader.exec_module(module)
     return sys.modules[name]
+
+
+@pytest.fixture(scope="session")
+def flip_a_bit():
+    """flip_a_bit(file): damage that leaves the size as it is."""
+
+    def flip(file: Path) -> None:
+        content = bytearray(file.read_bytes())
+        content[len(content) // 2] ^= 1
+        file.write_bytes(content)
+
+    return flip

@@ -1,3 +1,5 @@
+"""Checkpoints: which are kept, what is damaged, and what a run goes on from."""
+
 import json
 import shutil
 from dataclasses import replace
@@ -9,7 +11,6 @@ import numpy as np
 import pytest
 
 from common.errors import InputError
-from common.training import restore as restoring
 from common.training.checkpoints import (
     ASIDE,
     Checkpoints,
@@ -19,10 +20,9 @@ from common.training.checkpoints import (
 from common.training.checksums import LISTING, CutShort, check_files, write_checksums
 from common.training.fit import check_fingerprint
 from common.training.mesh import make_mesh
-from common.training.restore import load_params, load_trained, restore_newest
+from common.training.restore import load_params, restore_newest
 from common.training.sharding import place_shapes
 from common.training.state import Progress, StageSummary, TrainState, derive_key
-from common.training.task import Stopping
 
 STEPS = (5, 10, 15, 20, 30, 40)
 PRINT = {"config": {"width": 4}, "dataset": "abc"}
@@ -102,7 +102,7 @@ def kinds_of_files(folder):
     return list(kinds.values())
 
 
-def test_any_file_cut_short_falls_back_to_the_checkpoint_before(folder, capsys):
+def test_any_file_cut_short_falls_back_to_the_checkpoint_before(folder, capsys, flip_a_bit):
     spare = folder.with_name("spare")
     shutil.copytree(folder, spare)
     files = kinds_of_files(folder)
@@ -125,12 +125,6 @@ def test_any_file_cut_short_falls_back_to_the_checkpoint_before(folder, capsys):
 
 def cut_in_half(file):
     file.write_bytes(file.read_bytes()[: file.stat().st_size // 2])
-
-
-def flip_a_bit(file):
-    content = bytearray(file.read_bytes())
-    content[len(content) // 2] ^= 1
-    file.write_bytes(content)
 
 
 def test_two_files_that_changed_places_and_one_too_many_are_found(folder):
@@ -184,7 +178,7 @@ def test_nothing_readable_says_what_and_how_to_mend(folder):
     assert message.endswith("; delete the folder to start again, or use another --workdir")
 
 
-def test_the_best_before_takes_the_place_of_a_broken_best(folder, capsys):
+def test_the_best_before_takes_the_place_of_a_broken_best(folder, capsys, flip_a_bit):
     flip_a_bit(folder / "10" / "params" / "_METADATA")
     _, progress = restore(folder)
     assert (progress.best_step, progress.best_value, progress.step) == (5, 0.25, 40)
@@ -259,90 +253,6 @@ def test_damage_names_the_file(folder):
         read_record(folder / "40")
 
 
-def test_load_trained_takes_best_or_latest(tiny, tmp_path, capsys):
-    result = tiny.run(tmp_path, tiny.make_task(tiny.make_stage(epochs=3)))
-    task = tiny.make_task()
-    batch = tiny.TinySource(task.stages[0])[0]
-    mesh = make_mesh(jax.devices()[:1])
-    params, constants, progress = load_trained(task, batch, tmp_path, 3, mesh)
-    jax.tree.map(np.testing.assert_array_equal, params, result.params)
-    jax.tree.map(np.testing.assert_array_equal, constants, result.constants)
-    assert progress.global_step == result.stages[0].best_step
-    assert progress.ended
-
-    *_, progress = load_trained(task, batch, tmp_path, 3, mesh, "latest")
-    assert progress.global_step == result.global_step == 18
-    (tmp_path / "checkpoints" / "18" / "params" / "_METADATA").unlink()
-    *_, progress = load_trained(task, batch, tmp_path, 3, mesh, "latest")
-    assert progress.global_step == 12
-    assert "18: damaged (params/_METADATA is missing); using 12" in capsys.readouterr().err
-    with pytest.raises(InputError, match="no checkpoint; train first"):
-        load_trained(task, batch, tmp_path / "nowhere", 3, mesh)
-
-
-def test_a_training_that_has_not_ended_is_known(tiny, tmp_path):
-    """Also one that a signal met at its last step, before the last evaluation."""
-    task = tiny.make_task(tiny.make_stage(epochs=3))
-    batch, mesh = tiny.TinySource(task.stages[0])[0], make_mesh(jax.devices()[:1])
-    for stop, saved in ((9, 10), (17, 18)):
-        part = tiny.run(tmp_path, task, iterate=tiny.interrupt("SIGTERM", stop))
-        assert part.global_step == saved
-        assert not load_trained(task, batch, tmp_path, 3, mesh)[2].ended
-    tiny.run(tmp_path, task)
-    assert load_trained(task, batch, tmp_path, 3, mesh)[2].ended
-
-
-def test_a_checkpoint_that_goes_while_it_is_read_is_not_damaged(
-    tiny, tmp_path, monkeypatch, capsys
-):
-    """Another process trains: it has saved, and deleted an old one."""
-    task = tiny.make_task(tiny.make_stage(epochs=3))
-    tiny.run(tmp_path, task, tiny.fall([0.1, 0.2, 0.3]))
-    batch, mesh = tiny.TinySource(task.stages[0])[0], make_mesh(jax.devices()[:1])
-    folder, check = tmp_path / "checkpoints", restoring.open_checked
-
-    def delete_first(path):
-        if path.name == "18" and path.exists():
-            shutil.rmtree(path)
-        return check(path)
-
-    monkeypatch.setattr(restoring, "open_checked", delete_first)
-    *_, progress = load_trained(task, batch, tmp_path, 3, mesh)
-    assert progress.global_step == 12
-    assert list_steps(folder) == [6, 12]
-    assert "damaged" not in capsys.readouterr().err
-
-
-def test_a_damaged_best_gives_way_to_the_best_before(tiny, tmp_path, capsys):
-    values = [0.1, 0.2, 0.6, 0.4, 0.3, 0.2, 0.1, 0.1]  # at steps 6, 12, ..., 48
-    stopping = Stopping(metric="fit", patience=0)
-    task = tiny.make_task(tiny.make_stage(epochs=8, stopping=stopping))
-    tiny.run(tmp_path, task, tiny.fall(values))
-    assert list_steps(tmp_path / "checkpoints") == [12, 18, 36, 42, 48]
-    flip_a_bit(tmp_path / "checkpoints" / "18" / "optimizer" / "_METADATA")
-    batch, mesh = tiny.TinySource(task.stages[0])[0], make_mesh(jax.devices()[:1])
-    _, _, progress = load_trained(task, batch, tmp_path, 3, mesh)
-    assert progress.global_step == 12
-    assert (
-        "18: damaged (optimizer/_METADATA has other bytes than were saved); using 12"
-    ) in capsys.readouterr().err
-    (summary,) = tiny.run(tmp_path, task, tiny.fall([])).stages
-    assert (summary.best_step, summary.best_value) == (12, 0.2)
-
-
-def test_a_damaged_newest_that_is_the_best_is_told(tiny, tmp_path, capsys):
-    """It alone knew that it was the best: the one before says another, and a word is due."""
-    task = tiny.make_task(tiny.make_stage(epochs=3))
-    tiny.run(tmp_path, task, tiny.fall([0.1, 0.2, 0.3]))
-    batch, mesh = tiny.TinySource(task.stages[0])[0], make_mesh(jax.devices()[:1])
-    *_, progress = load_trained(task, batch, tmp_path, 3, mesh)
-    assert progress.global_step == 18
-    flip_a_bit(tmp_path / "checkpoints" / "18" / "params" / "_METADATA")
-    *_, progress = load_trained(task, batch, tmp_path, 3, mesh)
-    assert progress.global_step == 12
-    assert "/18: damaged (params/_METADATA has other bytes" in capsys.readouterr().err
-
-
 def test_folders_that_changed_places_are_told(folder, capsys):
     for old, new in (("40", "x"), ("30", "40"), ("x", "30")):
         (folder / old).rename(folder / new)
@@ -350,19 +260,6 @@ def test_folders_that_changed_places_are_told(folder, capsys):
     told = capsys.readouterr().err
     assert "/40: damaged (it holds step 30, so the folder was renamed); moved to damaged/" in told
     assert "/30: damaged (it holds step 40" in told
-
-
-def test_a_checkpoint_of_another_configuration_is_not_judged(tiny, tmp_path):
-    """Also where only the newest is another's, and the best is not."""
-    task = tiny.make_task(tiny.make_stage(epochs=3))
-    for name, rate in (("mine", 1), ("other", 2)):
-        values = tiny.fall([0.3, 0.2, 0.1])
-        tiny.run(tmp_path / name, task, values, fingerprint={"config": {"rate": rate}})
-    shutil.rmtree(tmp_path / "mine" / "checkpoints" / "18")
-    shutil.copytree(tmp_path / "other/checkpoints/18", tmp_path / "mine/checkpoints/18")
-    batch, mesh = tiny.TinySource(task.stages[0])[0], make_mesh(jax.devices()[:1])
-    with pytest.raises(InputError, match=r"/18: made by another run \(config\.rate was 2 and is 1"):
-        load_trained(task, batch, tmp_path / "mine", 3, mesh, config={"rate": 1})
 
 
 SPOILT_RECORDS = {
