@@ -10,13 +10,13 @@ Source: ours; goodfire-ai/spd, pull request 956, found the same.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.extend.core import ClosedJaxpr, Jaxpr, Literal, Var, jaxpr_as_fun
+from jax.extend.core import ClosedJaxpr, Jaxpr, JaxprEqn, Literal, Var, jaxpr_as_fun
 
 from common.training.task import Batch
 
@@ -31,15 +31,23 @@ def plan_init(
     """
     traced = jax.jit(init).trace(key, batch)
     jaxpr, consts = traced.jaxpr.jaxpr, traced.jaxpr.consts
-    parts = [cut_out(jaxpr, [out], is_key) for out in jaxpr.outvars]
+    makers = {var: (place, eqn) for place, eqn in enumerate(jaxpr.eqns) for var in eqn.outvars}
+    parts = [cut_out(jaxpr, makers, [out], is_key) for out in jaxpr.outvars]
     kinds: dict[Any, list[int]] = {}  # places in the result of what differs in its keys only
     for place, part in enumerate(parts):
         others = tuple(var for var in part.invars if not is_key(var))
         # Printed with fresh names, and without the constants of what is inside.
         own = place if hides_constants(part) else None
         kinds.setdefault((str(part), others, own), []).append(place)
-    keys = derive_keys(jaxpr, consts, key, [var for part in parts for var in part.invars])
     impl = jax.random.key_impl(key)
+    # One by one, each process for itself: in one program they would be as long as the draws.
+    own = jax.random.wrap_key_data(jnp.asarray(np.asarray(jax.random.key_data(key))), impl=impl)
+    inputs = dict(zip(jaxpr.constvars, consts, strict=True))
+    inputs |= dict(zip(jaxpr.invars, [own, *jax.tree.leaves(batch)], strict=True))
+    wanted = list(dict.fromkeys(var for part in parts for var in part.invars if is_key(var)))
+    derive = cut_out(jaxpr, makers, wanted)
+    found = run(derive, [inputs[var] for var in derive.invars])
+    keys = {var: np.asarray(jax.random.key_data(k)) for var, k in zip(wanted, found, strict=True)}
 
     def stack_keys(places: list[int]) -> list[np.ndarray]:
         inputs = zip(*(parts[place].invars for place in places), strict=True)
@@ -55,7 +63,7 @@ def plan_init(
             def draw(data: Sequence[Any], part: Jaxpr = part) -> Any:
                 drawn = (jax.random.wrap_key_data(each, impl=impl) for each in data)
                 values = [next(drawn) if is_key(var) else given[var] for var in part.invars]
-                return jaxpr_as_fun(ClosedJaxpr(part, ()))(*values)[0]
+                return run(part, values)[0]
 
             if len(places) == 1 or not stack:
                 array = draw([data[0] for data in stack])
@@ -69,32 +77,19 @@ def plan_init(
     return make, (batch, [stack_keys(places) for places in kinds.values()])
 
 
-def derive_keys(
-    jaxpr: Jaxpr, consts: Sequence[Any], key: jax.Array, wanted: Sequence[Var]
-) -> dict[Var, np.ndarray]:
-    """The data, uint32, of those of the variables that are keys.
-
-    One by one, each process for itself: in one program they would be as long as the draws.
-    """
-    outs = list(dict.fromkeys(filter(is_key, wanted)))
-    data = jnp.asarray(np.asarray(jax.random.key_data(key)))
-    own = jax.random.wrap_key_data(data, impl=jax.random.key_impl(key))
-    given = {**dict(zip(jaxpr.constvars, consts, strict=True)), jaxpr.invars[0]: own}
-    part = cut_out(jaxpr, outs)
-    found = jaxpr_as_fun(ClosedJaxpr(part, ()))(*(given[var] for var in part.invars))
-    return {var: np.asarray(jax.random.key_data(k)) for var, k in zip(outs, found, strict=True)}
-
-
 def cut_out(
-    jaxpr: Jaxpr, outs: Sequence[Any], is_start: Callable[[Var], bool] = lambda var: False
+    jaxpr: Jaxpr,
+    makers: Mapping[Var, tuple[int, JaxprEqn]],
+    outs: Sequence[Any],
+    is_start: Callable[[Var], bool] = lambda var: False,
 ) -> Jaxpr:
     """The operations that `outs` come from, back to arguments, constants and what `is_start`.
 
-    These are the arguments of the result, in an order that equal operations share.
+    makers: variable -> the place in `jaxpr` of the operation that makes it, and the operation
+    What it goes back to are the arguments of the result, in an order that equal operations share.
     """
-    makers = {var: eqn for eqn in jaxpr.eqns for var in eqn.outvars}
     starts: dict[Var, None] = {}
-    needed: set[int] = set()
+    needed: dict[int, JaxprEqn] = {}
     left = list(reversed(outs))
     while left:
         var = left.pop()
@@ -102,11 +97,19 @@ def cut_out(
             continue
         if is_start(var) or var not in makers:
             starts[var] = None
-        elif id(eqn := makers[var]) not in needed:
-            needed.add(id(eqn))
+            continue
+        place, eqn = makers[var]
+        if place not in needed:
+            needed[place] = eqn
             left.extend(reversed(eqn.invars))
-    eqns = [eqn for eqn in jaxpr.eqns if id(eqn) in needed]
+    eqns = [needed[place] for place in sorted(needed)]
     return jaxpr.replace(constvars=[], invars=list(starts), outvars=list(outs), eqns=eqns)
+
+
+def run(jaxpr: Jaxpr, values: Sequence[Any]) -> list[Any]:
+    """What the operations of a jaxpr without constants give."""
+    found: list[Any] = jaxpr_as_fun(ClosedJaxpr(jaxpr, ()))(*values)
+    return found
 
 
 def hides_constants(jaxpr: Jaxpr) -> bool:
