@@ -13,6 +13,7 @@ import jax.numpy as jnp
 
 from common.data.view import candidate_items
 from common.nn.blocks import score_blocks
+from common.platform import find_platform
 from gensr_jax.history import order_history
 from gensr_jax.model import GenSR, Histories
 from gensr_jax.tune import answer_difference
@@ -50,7 +51,7 @@ def _score_blocks(module: GenSR, params: Any, constants: Arrays, batch: Arrays) 
     candidates = candidate_items(batch)
     rows, count = candidates.shape
     length, width = constants["prompt_tok"].shape[1], module.settings.t5.width
-    most = module.settings.score_rows or fit_rows(length * width, jax.default_backend())
+    most = module.settings.score_rows or fit_rows(length * width, find_platform())
     blocks = -(-count // max(1, most // rows))
 
     def encode(model: GenSR) -> Histories:

@@ -10,11 +10,11 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import Literal
 
-import jax
 import numpy as np
 
 from common.data.random_data import draw_batch, draw_dataset
 from common.data.view import View
+from common.platform import find_platform
 from common.runs.workload import SCORE, Load, Work, Workload
 from common.settings.fields import setting
 from common.training.task import Task
@@ -47,7 +47,7 @@ class Sizes:
 
 def open_work(sizes: Sizes) -> Work:
     """See `Workload.open`."""
-    on_cpu = jax.default_backend() == "cpu"
+    on_cpu = find_platform() == "cpu"
     dtype = sizes.dtype if sizes.dtype != "auto" else "float32" if on_cpu else "bfloat16"
     lists = sizes.lists or (2 if on_cpu else 40)
     rng = np.random.default_rng(0)
