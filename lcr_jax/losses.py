@@ -26,26 +26,29 @@ class Targets(NamedTuple):
 
 
 def contrastive_alignment(
-    states: jax.Array, targets: Targets, temperatures: jax.Array
+    states: jax.Array, targets: Targets, temperatures: jax.Array, negatives: int
 ) -> jax.Array:
     """InfoNCE between each reasoning state and its row's target item, averaged over steps.
 
-    states [K, B, D], already mapped; temperatures [K]. Other rows with the same target, or with a
-    target that the row's history holds, are no negatives; padded rows are on neither side. Cosine
-    over temperature minus log popularity.
-    Aligning states with the target: abstract of arXiv 2508.04152; the form is ours.
+    states [K, B, D], already mapped; temperatures [K]. The negatives are the targets of at most
+    `negatives` other rows of the batch, evenly spread over it, without those that are the row's own
+    target or that its history holds; padded rows are on neither side. Cosine over temperature minus
+    log popularity.
+    Aligning states with the target: abstract of arXiv 2508.04152; the form is ours. The bound too:
+    with all rows of a batch that many devices share, what each device holds would grow with them.
     """
     items, target, taken, log_popularity, valid = targets
-    own = jnp.eye(target.shape[0], dtype=bool)
-    allowed = (own | ~_share_target(target, target, taken)) & (valid != 0)[None, :]
+    # With a stride each device gives some of its own rows, and no more are sent than are compared.
+    other = slice(None, None, -(-len(target) // negatives))
+    allowed = ~_share_target(target, target[other], taken) & (valid[other] != 0)
     states = unit(states) / temperatures[:, None, None]
     items = unit(items)
-    shift = jnp.where(allowed, -log_popularity, NEGATIVE)
+    shift = jnp.where(allowed, -log_popularity[other], NEGATIVE)
     # States as rows of one matrix: products with one long axis, as in `common.nn.dense`.
     rows = states.reshape(-1, states.shape[2])
-    logits = (rows @ items.T).reshape(*states.shape[:2], -1).astype(jnp.float32) + shift
+    logits = (rows @ items[other].T).reshape(*states.shape[:2], -1).astype(jnp.float32) + shift
     positive = jnp.einsum("kbd,bd->kb", states, items).astype(jnp.float32) - log_popularity
-    losses = jax.nn.logsumexp(logits, axis=2) - positive
+    losses = jax.nn.softplus(jax.nn.logsumexp(logits, axis=2) - positive)
     return masked_average(losses.mean(axis=0), valid)
 
 

@@ -96,6 +96,7 @@ class LossSettings:
     contrastive_weight: float = setting(
         0.1, "of the alignment of states with the target item", least=0
     )
+    contrastive_negatives: int = setting(2048, "targets of other rows in it", least=1)
     temperature: float = setting(0.1, "where the learned one of these losses starts", above=0)
     temperature_growth: float = setting(1.5, "earlier steps are softer by this each", above=0)
     evidence_weight: float = setting(

@@ -90,7 +90,8 @@ class Pass(NamedTuple):
         earlier = jnp.arange(steps - 1, -1, -1, dtype=jnp.float32)
         growth = self.settings.temperature_growth**earlier
         mapped = self.module.state_map(states)
-        return losses.contrastive_alignment(mapped, self._targets(), self._temperature() * growth)
+        temperatures, negatives = self._temperature() * growth, self.settings.contrastive_negatives
+        return losses.contrastive_alignment(mapped, self._targets(), temperatures, negatives)
 
     def _evidence(self) -> jax.Array:
         return losses.evidence_likelihood(

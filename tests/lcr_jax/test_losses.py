@@ -44,14 +44,15 @@ def make_targets(items, target, taken, popularity, valid):
     return losses.Targets(items, ids, taken, popularity, jnp.asarray(valid, jnp.uint8))
 
 
-def contrast(states, items, target, taken, valid, log_popularity=None):
+def contrast(states, items, target, taken, valid, log_popularity=None, negatives=9):
     rows = len(target)
     popularity = jnp.zeros(rows) if log_popularity is None else log_popularity
     targets = make_targets(items, target, taken, popularity, valid)
-    return losses.contrastive_alignment(states, targets, jnp.full(states.shape[0], 0.5))
+    return losses.contrastive_alignment(states, targets, jnp.full(states.shape[0], 0.5), negatives)
 
 
-def test_contrastive_alignment_equals_a_loop():
+@pytest.mark.parametrize(("negatives", "others"), [(9, [0, 1, 2, 3]), (2, [0, 2]), (3, [0, 2])])
+def test_contrastive_alignment_equals_a_loop(negatives, others):
     rng = np.random.default_rng(0)
     states, items = rng.normal(size=(2, 4, 3)), rng.normal(size=(4, 3))
     target, taken = [5, 6, 5, 7], np.array([[7, 0], [1, 0], [2, 6], [0, 0]])
@@ -61,7 +62,7 @@ def test_contrastive_alignment_equals_a_loop():
         for i in range(3):
             logits, correct = [], None
             for j in range(3):  # row 3 is padding: on neither side
-                if j != i and (target[j] == target[i] or target[j] in taken[i]):
+                if j != i and (j not in others or target[j] == target[i] or target[j] in taken[i]):
                     continue
                 if j == i:
                     correct = len(logits)
@@ -69,9 +70,8 @@ def test_contrastive_alignment_equals_a_loop():
                 cosine = u @ v / np.linalg.norm(u) / np.linalg.norm(v)
                 logits.append(cosine / 0.5 - popularity[j])
             terms.append(softmax_loss(logits, correct))
-    got = contrast(
-        jnp.asarray(states), jnp.asarray(items), target, taken, valid, jnp.asarray(popularity)
-    )
+    states, items, popularity = jnp.asarray(states), jnp.asarray(items), jnp.asarray(popularity)
+    got = contrast(states, items, target, taken, valid, popularity, negatives)
     np.testing.assert_allclose(got, np.mean(terms), rtol=1e-5)
 
 
