@@ -10,12 +10,14 @@ import jax.numpy as jnp
 import optax
 
 from common.nn.attention import NEGATIVE
+from common.platform import find_platform
 
-BLOCK = 128  # rows of the fused softmax at a time: their scores of 12,000 items stay in the cache
-# Scores of a block at most: of 1 M items 64 rows go at a time, 256 MB of scores. XLA keeps two
-# arrays of that size, so without this bound the memory would grow with the catalogue.
+# The fused softmax makes at most so many scores at a time, 256 MB. XLA keeps two arrays of that
+# size, so without this bound the memory would grow with the catalogue.
 BLOCK_SCORES = 2**26
-ROWS_AXIS = "data"  # of `common.training.mesh`: the axis over which the rows of a batch are split
+BLOCK = 128  # its rows at a time on a CPU: their scores of 12,000 items stay in the cache
+# The axes of `common.training.mesh` over which rows of a batch, and rows of a table, are split.
+ROWS_AXIS, TABLE_AXIS = "data", "model"
 _MOST_SHARE = 0.999  # of all draws that the positive may have; another item is always possible
 
 
@@ -60,11 +62,6 @@ def catalogue_softmax(scores: jax.Array, target: jax.Array, valid: jax.Array) ->
     return masked_average(optax.softmax_cross_entropy_with_integer_labels(logits, target), valid)
 
 
-def choose_block(items: int) -> int:
-    """Rows of the fused softmax at a time: at most BLOCK, at least 8, a multiple of 8."""
-    return min(BLOCK, max(BLOCK_SCORES // items // 8, 1) * 8)
-
-
 @jax.custom_vjp
 def fused_softmax(
     states: jax.Array, table: jax.Array, target: jax.Array, valid: jax.Array
@@ -72,9 +69,10 @@ def fused_softmax(
     """`catalogue_softmax` of the scores `states @ table.T`, which never exist as a whole.
 
     states float32 [B, D]; table float32 [I + 1, D], row 0 the padding item; target int32 [B].
-    The gradient is made along with the value, block by block: one product less than computing the
-    scores again, and on a CPU faster than keeping them (docs/performance.md).
-    Beside the gradients it takes at most 2 * 4 * BLOCK_SCORES bytes and a copy of the table.
+    The gradient is made along with the value. On a CPU, where products are dear, the blocks are of
+    rows: one product less than making the scores again. Elsewhere, where memory traffic is dear,
+    they are of items (docs/performance.md).
+    Beside the gradients it takes at most 2 * 4 * BLOCK_SCORES bytes and two copies of the table.
     Where a mesh is around the call (`jax.sharding.use_abstract_mesh`), each of its devices goes
     through the rows that it has.
     """
@@ -87,11 +85,14 @@ def _run_fused(
     rows, width = states.shape
     weight = valid.astype(jnp.float32) / jnp.maximum(valid.astype(jnp.float32).sum(), 1.0)
     shards = count_shards(rows)
+    # A block of a table that several devices share would have to be sent to all of them.
+    shared = jax.sharding.get_abstract_mesh().shape.get(TABLE_AXIS, 1) > 1
+    scan = scan_rows if shared or find_platform() == "cpu" else scan_items
     if shards == 1:  # in a batch of one XLA would keep another array as large as a block's scores
-        log_total, state_grad, table_grad = _scan_blocks(states, weight, table)
+        log_total, state_grad, table_grad = scan(states, weight, table)
     else:
         # Every shard adds up its own gradient of the table; the shards are added up once.
-        log_total, state_grad, table_grads = jax.vmap(_scan_blocks, (0, 0, None))(
+        log_total, state_grad, table_grads = jax.vmap(scan, (0, 0, None))(
             states.reshape(shards, -1, width), weight.reshape(shards, -1), table
         )
         log_total, state_grad = log_total.reshape(rows), state_grad.reshape(rows, width)
@@ -103,13 +104,13 @@ def _run_fused(
     return loss, (state_grad, table_grad)
 
 
-def _scan_blocks(
+def scan_rows(
     states: jax.Array, weight: jax.Array, table: jax.Array
 ) -> tuple[jax.Array, jax.Array, jax.Array]:
     """The logsumexp [R] of the scores of rows [R, D], and the gradients of its weighted sum: those
-    of the states [R, D] and of the table."""
+    of the states [R, D] and of the table. Some rows at a time, with the whole catalogue."""
     rows, width = states.shape
-    size = choose_block(table.shape[0])
+    size = choose_rows(table.shape[0])
     blocks = -(-rows // size)
     padding = (0, blocks * size - rows)
     blocked = jnp.pad(states, (padding, (0, 0))).reshape(blocks, size, width)
@@ -131,6 +132,51 @@ def _scan_blocks(
         step, jnp.zeros_like(table), (blocked, weights)
     )
     return log_total.reshape(-1)[:rows], state_grad.reshape(-1, width)[:rows], table_grad
+
+
+def choose_rows(items: int) -> int:
+    """Rows at a time: at most BLOCK, at least 8, a multiple of 8."""
+    return min(BLOCK, max(BLOCK_SCORES // items // 8, 1) * 8)
+
+
+def scan_items(
+    states: jax.Array, weight: jax.Array, table: jax.Array
+) -> tuple[jax.Array, jax.Array, jax.Array]:
+    """`scan_rows` with some items at a time, for all rows.
+
+    The table and its gradient go through the memory once instead of once for each block of rows,
+    and the softmax becomes part of the products that follow; for it the scores are made twice.
+    """
+    rows, (items, width) = len(states), table.shape
+    size = min(items, max(BLOCK_SCORES // rows // 128, 1) * 128)
+    blocks = -(-items // size)
+    padded = jnp.pad(table, ((0, blocks * size - items), (0, 0))).reshape(blocks, size, width)
+    places = jnp.arange(blocks * size).reshape(blocks, size)
+    hidden = jnp.where((places == 0) | (places >= items), NEGATIVE, 0.0)
+
+    def add_up(
+        carry: tuple[jax.Array, jax.Array], block: tuple[jax.Array, jax.Array]
+    ) -> tuple[tuple[jax.Array, jax.Array], None]:
+        (before, mass), (vectors, hide) = carry, block
+        scores = states @ vectors.T + hide
+        largest = jnp.maximum(before, scores.max(axis=1))
+        own = jnp.exp(scores - largest[:, None]).sum(axis=1)
+        return (largest, mass * jnp.exp(before - largest) + own), None
+
+    start = jnp.full(rows, NEGATIVE), jnp.zeros(rows)
+    (largest, mass), _ = jax.lax.scan(add_up, start, (padded, hidden))
+    log_total = jnp.log(mass) + largest
+
+    def differentiate(
+        state_grad: jax.Array, block: tuple[jax.Array, jax.Array]
+    ) -> tuple[jax.Array, jax.Array]:
+        vectors, hide = block
+        scores = states @ vectors.T + hide
+        share = jnp.exp(scores - log_total[:, None]) * weight[:, None]
+        return state_grad + share @ vectors, share.T @ states
+
+    state_grad, grads = jax.lax.scan(differentiate, jnp.zeros_like(states), (padded, hidden))
+    return log_total, state_grad, grads.reshape(-1, width)[:items]
 
 
 def count_shards(rows: int) -> int:

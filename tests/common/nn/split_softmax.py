@@ -12,13 +12,18 @@ import numpy as np
 from jax.sharding import NamedSharding, PartitionSpec
 
 from common.nn import losses
+from common.platform import made_for
 from common.training.mesh import DATA, MODEL, read_mesh
 
 ROWS, ITEMS, WIDTH = 40, 24, 6
-MESHES = ("data:1", "data:8", "data:4,model:2")
+CASES = [
+    (platform, mesh)
+    for platform in ("cpu", "gpu")
+    for mesh in ("data:1", "data:8", "data:4,model:2")
+]
 
 
-def run(text: str) -> dict[str, Any]:
+def run(platform: str, text: str) -> dict[str, Any]:
     rng = np.random.default_rng(0)
     mesh = read_mesh(text)
     rows, table = (NamedSharding(mesh, PartitionSpec(axis)) for axis in (DATA, MODEL))
@@ -30,7 +35,7 @@ def run(text: str) -> dict[str, Any]:
     )
 
     def loss(*inputs: jax.Array) -> jax.Array:
-        with jax.sharding.use_abstract_mesh(mesh.abstract_mesh):
+        with jax.sharding.use_abstract_mesh(mesh.abstract_mesh), made_for(platform):
             return losses.fused_softmax(*inputs)
 
     compiled = jax.jit(jax.value_and_grad(loss, (0, 1))).lower(*inputs).compile()
@@ -46,12 +51,12 @@ def run(text: str) -> dict[str, Any]:
 def main() -> None:
     jax.config.update("jax_platforms", "cpu")
     jax.config.update("jax_num_cpu_devices", 8)
-    assert losses.ROWS_AXIS == DATA
+    assert (losses.ROWS_AXIS, losses.TABLE_AXIS) == (DATA, MODEL)
     assert losses.count_shards(ROWS) == 1  # no mesh around
     with jax.sharding.use_abstract_mesh(read_mesh("data:8").abstract_mesh):
         assert (losses.count_shards(ROWS), losses.count_shards(ROWS + 1)) == (8, 1)
     losses.BLOCK = 8  # five blocks on one device
-    print(json.dumps({text: run(text) for text in MESHES}))
+    print(json.dumps({f"{platform} {mesh}": run(platform, mesh) for platform, mesh in CASES}))
 
 
 if __name__ == "__main__":
