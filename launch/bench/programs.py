@@ -12,6 +12,7 @@ import jax
 import jax.numpy as jnp
 from jax.sharding import Mesh
 
+from common.precision import exact_products
 from common.runs.workload import SCORE, Work
 from common.training.mesh import make_mesh, put_batch
 from common.training.optimizers import make_updater
@@ -163,8 +164,8 @@ def compile_work(work: Work) -> tuple[Params, dict[str, Program], float]:
         own = prepare_constants(stage, params, constants, mesh)
         if batch := batches.get(stage.name):
             programs[stage.name] = compile_step(stage, params, own, batch, mesh)
-    if batch := batches.get(SCORE):  # with the constants of the last stage
-        programs[SCORE] = Program(jax.jit(task.score), params, own, batch)
+    if batch := batches.get(SCORE):  # with the constants of the last stage, as evaluation scores
+        programs[SCORE] = Program(jax.jit(exact_products()(task.score)), params, own, batch)
     return params, programs, init_seconds
 
 
