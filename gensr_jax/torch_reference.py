@@ -41,7 +41,7 @@ def open_reference(
     if on_gpu:
         torch.set_float32_matmul_precision("high")
     torch.manual_seed(0)
-    model, attention = _make_model(transformers, config, _ATTENTIONS if quick else (None,))
+    model, attention = make_model(transformers, config, _ATTENTIONS if quick else (None,))
     model = model.to(device)
     optimizer = torch.optim.AdamW(model.parameters(), lr=1e-4, fused=quick)
     run = torch.compile(model) if quick else model
@@ -91,7 +91,7 @@ def open_reference(
     )
 
 
-def _make_model(transformers: Any, config: T5Config, attentions: Any) -> tuple[Any, str]:
+def make_model(transformers: Any, config: T5Config, attentions: Any) -> tuple[Any, str]:
     """The model with the first attention that it takes, None = its own choice, and which that is.
 
     Raises what `transformers` raises where it takes none.

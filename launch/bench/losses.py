@@ -99,7 +99,7 @@ def _measure_size(flags: Flags, items: int, peak: float) -> dict[str, Any]:
         for loss in (plain, fused, sampled)
     }
     needed = programs["plain"].temporary_bytes
-    if needed > _find_bound(flags):
+    if needed > find_bound(flags):
         del programs["plain"]
     time_in_turns(programs, flags.blocks, flags.steps)
     scored = {"plain": items, "fused": items, "sampled": 1 + flags.negatives}
@@ -119,7 +119,7 @@ def _measure_size(flags: Flags, items: int, peak: float) -> dict[str, Any]:
     }
 
 
-def _find_bound(flags: Flags) -> float:
+def find_bound(flags: Flags) -> float:
     """What the plain loss may take, in bytes."""
     room = find_room()
     if flags.plain_gigabytes >= 0:
