@@ -75,7 +75,8 @@ class LastStage:
     def train(self) -> TrainResult:
         """Trains with fresh parameters, and neither judges nor keeps what has been learned.
 
-        Alone on the device, see `take_turn`. Raises KeyboardInterrupt where a signal has stopped it.
+        Alone on the device, see `take_turn`.
+        Raises KeyboardInterrupt where a signal has stopped it.
         """
         take_turn()
         metric, total = self.stage.stopping.metric, len(self._source)
