@@ -115,7 +115,7 @@ def _measure_size(flags: Flags, items: int, peak: float) -> dict[str, Any]:
             for name, program in programs.items()
             if "plain" in programs and name != "plain"
         },
-        "kernels": list_kernels(programs, flags.steps) if flags.kernels else {},
+        "kernel_tables": list_kernels(programs, flags.steps) if flags.kernels else {},
     }
 
 
@@ -141,7 +141,7 @@ def tell(report: Report) -> None:
         if "plain" not in size["losses"]:
             needed = size["plain_temporary_bytes"] / 1e9
             print(f"plain: left out, it would take {needed:.1f} GB; --plain_gigabytes allows more")
-        print_kernels(size.get("kernels", {}))
+        print_kernels(size["kernel_tables"])
         for name, ratio in size["time_over_plain"].items():
             spread = say_spread(ratio, ".3f")
             print(f"{name} / plain: {ratio['median']:.3f} times the time {spread}")

@@ -125,10 +125,11 @@ def measure(name: str, pace: Pace, sizes: Any) -> Report:
         summary |= {f"{name} speed over {other}": own["median"] for name, own in ratios.items()}
     summary["init s"] = init_seconds
     summary |= {f"{name} compile s": own["compile_seconds"] for name, own in steps.items()}
-    if pace.kernels:
-        report["kernels"] = list_kernels(programs, pace.steps)
-        for name, table in report["kernels"].items():
-            summary[f"{name} kernels/step"] = table["launches_per_step"]
+    tables = list_kernels(programs, pace.steps) if pace.kernels else {}
+    report["kernel_tables"] = tables
+    summary |= {
+        f"{name} kernels/step": table["launches_per_step"] for name, table in tables.items()
+    }
     return report
 
 
@@ -153,4 +154,4 @@ def tell(report: Report) -> None:
                 print(f"{name}: {how} {say_spread(own, '.2f')}")
             used = ", ".join(f"{key} {value}" for key, value in report[f"{other}_settings"].items())
             print(f"  {other} with {used}")
-    print_kernels(report.get("kernels", {}))
+    print_kernels(report["kernel_tables"])
