@@ -58,6 +58,15 @@ def test_a_case_that_fails_and_one_that_does_not_end_leave_the_others_alone(
     assert "elsewhere: left out: no_such_package not installed" in printed.out
 
 
+def test_a_case_that_takes_too_long_is_ended(run, monkeypatch):
+    endless = Case("endless", "losses", (), ("--items=9", "--rows=2", "--blocks=100000000"))
+    monkeypatch.setattr(device_cases, "CASES", (endless,))
+    code, summary, _ = run("--small", "--limit=1")
+    assert code == 1
+    assert summary["failed"] == {"endless": "took more than 1 s (--limit)"}
+    assert 1 < summary["cases"]["endless"]["seconds"] < 60
+
+
 def test_what_cannot_be_compiled_in_time_is_not_begun(run, tmp_path):
     bounds = tmp_path / "bounds.json"
     times = [{"name": "lcr init", "compile_seconds": 5}, {"name": "lcr supervised",
