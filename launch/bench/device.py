@@ -49,7 +49,7 @@ class Flags:
 
     minutes: int = setting(8, "when they are over, no case starts and what runs is ended", least=1)
     limit: int = setting(300, "seconds of a case, its wait for the device with them", least=1)
-    turn: int = setting(120, "seconds that a case may time for", least=1)
+    turn: int = setting(180, "seconds that a case may time for", least=1)
     processes: int = setting(0, "cases at once; 0 = one for two cores", least=0)
     bounds: str = setting("", "report of `bench compile`, for the times before each case")
     cases: str = setting("", "names with commas; all of them without")

@@ -45,7 +45,7 @@ class Case(NamedTuple):
 _LCR = ("lcr init", "lcr supervised", "lcr reinforce")
 _GENSR = ("gensr-base init", "gensr-base tune", "gensr-base score")
 _SMALL_GENSR = ("--size=mini", "--length=16", "--lists=2", "--blocks=3")
-_LOOP = ("--config=lcr_jax/configs/demo.py", "--many=8", "--steps=240", "--blocks=3")
+_LOOP = ("--config=lcr_jax/configs/demo.py", "--many=8", "--steps=240", "--blocks=2")
 _SMALL_LOOP = (
     "--config=baselines_jax/configs/sasrec_tiny.py", "--preset=tiny", "--batch=8", "--many=2",
     "--steps=2", "--blocks=1",
