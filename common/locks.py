@@ -43,6 +43,23 @@ def only_writer(
         os.close(handle)
 
 
+@contextmanager
+def in_turn(path: Path) -> Iterator[None]:
+    """Inside the block no other process is inside of one for the same path; waits for those.
+
+    The file stays. Raises WriteError where there can be none.
+    """
+    with writing(path):
+        handle = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
+    try:
+        if sys.platform != "win32":
+            with suppress(OSError):  # a file system that has no locks
+                fcntl.flock(handle, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(handle)
+
+
 def _take(path: Path, what: str, mend: str, say: Callable[[str], None]) -> int:
     for _ in range(_TRIES):
         with writing(path):

@@ -14,6 +14,7 @@ from jax.sharding import Mesh
 
 from common.data.batches import evaluation_source
 from common.data.names import Names
+from common.precision import exact_products
 from common.ranking.top import make_ranker
 from common.report.tables import format_age, format_time
 from common.runs.cases import Case, Explanation, describe_case, list_items, tell_target
@@ -29,7 +30,7 @@ def explain_filter(
     """A function from a case to what is written about it; count: items recommended."""
     task, params, constants = trained
     assert task.explain is not None
-    weigh = jax.jit(task.explain)
+    weigh = jax.jit(exact_products()(task.explain))
     rank = make_ranker(*trained, mesh, filter_seen=filter_seen)
 
     def run(case: Case) -> Explanation:

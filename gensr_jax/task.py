@@ -110,6 +110,7 @@ def make_task(
         explain=partial(_explain, module),
         retrievers=retrievers,
         split_tables=(WORDS, *(TABLES if collaborative.init is not None else ())),
+        compute_dtype=model.t5.dtype,
     )
 
 

@@ -21,6 +21,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
+from common.precision import exact_products
 from common.ranking.blind import check_scores
 
 CHUNK_BYTES = 512 * 2**20
@@ -108,7 +109,7 @@ def score_chunk(score: Callable[[jax.Array], jax.Array], chunk: jax.Array, rows:
 
     Raises InputError for scores of another form.
     """
-    with jax.default_matmul_precision("highest"):
+    with exact_products():
         return check_scores(score(chunk), (rows, len(chunk)), "the scores of the catalogue")
 
 

@@ -22,6 +22,7 @@ import numpy as np
 from common.data.dataset import Dataset
 from common.data.view import HOST_FIELDS
 from common.errors import InputError
+from common.precision import exact_products
 from common.ranking.blind import SEEN, put_back, take_apart
 from common.ranking.catalogue import CHUNK_BYTES, Counts, split_catalogue
 from common.ranking.metrics import mean_metrics
@@ -116,7 +117,7 @@ def make_evaluator(
     ) -> Output:
         rows = Traced(task, served, params, constants, take_apart(batch), other, items)
         shown, lists, counts = rows.blind.shown, None, None
-        with jax.default_matmul_precision("highest"):
+        with exact_products():
             if shown["negatives"].shape[1]:
                 lists = rows.score(shown)
             if rows.blind.seen is not None:

@@ -30,6 +30,10 @@ from common.ranking.ranks import Ranks, RankTable, tie_rate
 from common.ranking.sanity import place_targets
 
 SCHEMA = 1
+_MACHINE: dict[str, dict[str, type]] = {
+    "device": {"platform": str, "kind": str, "count": int},
+    "precision": {"products": str, "activations": str},
+}
 _SHOWN = 200  # characters of a key in a message
 Bounds = dict[str, float]  # {"value", "low", "high"}
 Table = dict[str, dict[str, dict[str, Bounds]]]  # task -> protocol -> metric -> bounds
@@ -50,6 +54,8 @@ def build_results(
     evidence: Mapping[str, Any] | None = None,
     slices: Mapping[str, Any] | None = None,
     origin: Mapping[str, Any] | None = None,
+    device: Mapping[str, Any] | None = None,
+    precision: Mapping[str, str] | None = None,
 ) -> dict[str, Any]:
     """Everything that one evaluation says, ready for `write_results`.
 
@@ -61,6 +67,9 @@ def build_results(
     slices:       as from `slice_ranks`, where made
     origin:       {"trained_on", "evaluated_on", "evaluation"}: the two datasets (as
                   `common.data.fingerprint.describe_data`), and the evaluation keys of the config
+    device:       {"platform", "kind", "count"}: what ranked
+    precision:    {"products", "activations"}: JAX's name of what float32 is multiplied with, and
+                  the dtype that the model computes in
     Raises InputError when the outcome breaks the schema, e.g. by a speed that is not finite.
     """
     tables = summarize_ranks({"": evaluation.ranks, **sanity}, resamples=resamples, seed=seed)
@@ -85,6 +94,8 @@ def build_results(
         "parameters": parameters,
         "evidence": evidence,
         "slices": slices,
+        "device": device,
+        "precision": precision,
     }
     results |= {name: value for name, value in extra.items() if value is not None}
     if "in_history" in sanity:
@@ -236,6 +247,11 @@ def validate_results(results: Any, where: str = "results.json") -> None:
         number(speed, "speed", "train_examples_per_second")
     number(results, "", "wall_seconds")
     # Absent from files of versions before this one.
+    for group, names in _MACHINE.items():
+        if group in results:
+            about = child(results, "", group, dict)
+            for name, kind in names.items():
+                child(about, group, name, kind)
     if "slices" in results:
         check_slices(child(results, "", "slices", dict))
     for where in child(results, "", "own_history", dict) if "own_history" in results else ():

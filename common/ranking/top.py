@@ -15,6 +15,7 @@ import numpy as np
 from jax.sharding import Mesh
 
 from common.data.dataset import Dataset
+from common.precision import exact_products
 from common.ranking.blind import take_apart
 from common.ranking.catalogue import Counts, rank_positives, split_catalogue
 from common.ranking.plans import hide_targets, make_plan
@@ -79,7 +80,7 @@ def make_ranker(
         items = split_catalogue(n_items, len(batch["target"]))
         rows = Traced(task, served, params, constants, take_apart(batch), other, items)
         target, seen = rows.blind.target, rows.blind.seen
-        with jax.default_matmul_precision("highest"):
+        with exact_products():
             if task.score_catalogue is not None:
                 assert seen is not None
                 best, scores = find_best(rows.score_items, seen, items, count)

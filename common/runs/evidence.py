@@ -13,6 +13,7 @@ from jax.sharding import Mesh
 from common.data.batches import Batch, evaluation_source
 from common.data.dataset import Dataset
 from common.data.edits import pool_searches, swap_searches
+from common.precision import exact_products
 from common.ranking.evidence import EvidenceTable, evidence_report
 from common.training.mesh import fetch, spread_batch
 from common.training.task import Constants, Params, Task
@@ -75,5 +76,5 @@ def make_weigher(
     explain = task.explain
     if explain is None:
         raise ValueError(f"method {task.name} explains nothing")
-    compiled = jax.jit(lambda p, c, b: explain(p, c, b)["mean_evidence"])
+    compiled = jax.jit(exact_products()(lambda p, c, b: explain(p, c, b)["mean_evidence"]))
     return lambda batch: fetch(mesh, compiled(params, constants, spread_batch(mesh, batch)))

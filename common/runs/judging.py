@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 
 from common.data.fingerprint import describe_data
 from common.errors import writing
+from common.precision import PRECISION
 from common.printable import printable
 from common.ranking.protocols import FULL, RETRIEVER, Evaluation, make_evaluator
 from common.ranking.ranks import Ranks, write_ranks
@@ -22,7 +23,7 @@ from common.runs.evaluate_on import tell_data
 from common.runs.evidence import weigh_evidence
 from common.runs.job import Job
 from common.settings.roles import describe_evaluation
-from common.training.mesh import fetch, spread_batch
+from common.training.mesh import describe_device, fetch, spread_batch
 from common.training.processes import is_first, meet, tell
 from common.training.sharding import count_numbers
 from common.training.task import Constants, Params
@@ -83,6 +84,8 @@ def evaluate_method(job: Job, model: Model, started: float) -> dict[str, Any]:
         slices=slice_ranks(dataset, evaluation.ranks, trained=job.dataset, seed=settings.seed),
         wall_seconds=time.time() - started,
         origin=origin,
+        device=describe_device(job.mesh),
+        precision={"products": PRECISION, "activations": task.compute_dtype},
     )
     if is_first():
         print(printable(format_report(results)), flush=True)

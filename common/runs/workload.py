@@ -35,6 +35,9 @@ class Reference(NamedTuple):
     name: str  # "torch"
     versions: str
     calls: Mapping[str, Callable[[], None]]  # by the name of a load, on as many rows
+    settings: Mapping[str, Any] = MappingProxyType({})  # what it was run with; JSON-able
+    # Returns when all that was called is done, on a device that works beside the host
+    wait: Callable[[], None] = lambda: None
 
 
 class Work(NamedTuple):

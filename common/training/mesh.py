@@ -35,6 +35,12 @@ def make_mesh(devices: Sequence[jax.Device] | None = None, model: int = 1) -> Me
     )  # fmt: skip
 
 
+def describe_device(mesh: Mesh) -> dict[str, Any]:
+    """platform, kind and count of a mesh's devices, as result files carry them."""
+    device = mesh.devices.flat[0]
+    return {"platform": device.platform, "kind": device.device_kind, "count": mesh.devices.size}
+
+
 def read_mesh(text: str) -> Mesh:
     """The mesh of `config.mesh`: "" for all devices on "data", "data:8", or "data:4,model:2".
 

@@ -14,6 +14,7 @@ import jax
 import jax.numpy as jnp
 from jax.sharding import Mesh
 
+from common.precision import exact_products
 from common.training.initial import plan_init
 from common.training.mesh import full_sharding, row_sharding
 from common.training.optimizers import Updater, hide_trained
@@ -47,7 +48,8 @@ def prepare_constants(stage: Stage, params: Params, constants: Constants, mesh: 
     if stage.prepare is None:
         return constants
     kept = hide_trained(stage, params)
-    return jax.jit(stage.prepare, out_shardings=full_sharding(mesh))(kept, constants)
+    prepare = exact_products()(stage.prepare)  # scores hang on them
+    return jax.jit(prepare, out_shardings=full_sharding(mesh))(kept, constants)
 
 
 def init_state(
@@ -193,7 +195,7 @@ def make_probe(stage: Stage, mesh: Mesh) -> Callable[[Params, Constants, Batch],
     """Compiles a stage's probe for a mesh; None where it has none."""
     if stage.probe is None:
         return None
-    return jax.jit(stage.probe, out_shardings=full_sharding(mesh))
+    return jax.jit(exact_products()(stage.probe), out_shardings=full_sharding(mesh))
 
 
 def select_trained(tree: Any, trained: Any) -> list[jax.Array]:

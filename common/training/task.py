@@ -148,6 +148,7 @@ class Task(NamedTuple):
     split_tables: tuple[str, ...] = ()
     # Rows of those tables, by name, to which rows of zeros were added to split them over a mesh
     rows: Mapping[str, int] = MappingProxyType({})
+    compute_dtype: str = "float32"  # of activations, for result files
 
 
 def ranks_catalogue(task: Task, served: str) -> bool:

@@ -17,6 +17,7 @@ from common.data.hashing import SUBSET, draw_uniform
 from common.data.negatives import TrainingNegatives
 from common.data.view import View
 from common.errors import InputError
+from common.precision import exact_products
 from common.ranking.rows import choose_rows
 from common.runs.folder import RunFolder
 from common.runs.measures import Request
@@ -24,7 +25,7 @@ from common.runs.trained import load_model
 from common.training.mesh import put_batch
 from gensr_jax.states import States, read_states
 
-_read = jax.jit(read_states, static_argnums=0)
+_read = jax.jit(exact_products()(read_states), static_argnums=0)
 
 
 class Generative(NamedTuple):

@@ -1,6 +1,7 @@
 """Measures speed.
 
     python -m launch.bench --all [--out=FILE.json]
+    python -m launch.bench device --out=DIR [--minutes=8] [--bounds=FILE.json] [--small]
     python -m launch.bench data [--data=DIR | --preset=demo] [--history=30] [--out=FILE.json]
     python -m launch.bench lcr [--batch=1112] [--history=30] [--items=20000] [--out=FILE.json]
     python -m launch.bench gensr [--size=base] [--length=110] [--torch] [--out=FILE.json]
@@ -12,7 +13,7 @@
 
 The first word is the subject; `SUBJECT --help` lists its flags. `my_package:METHOD` measures a
 method from outside of the project. `--all` runs all subjects with small arguments and gathers
-their figures.
+their figures; `device` asks an accelerator all that only it can tell.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ from common.errors import InputError
 from common.runs.methods import PLACES
 from launch.bench import catalogue, data, levers, losses, saves
 from launch.bench.all_subjects import run_all
+from launch.bench.device import run_device
 from launch.bench.machine import describe_machine
 from launch.bench.speed import find_workload, open_method
 from launch.bench.subjects import Subject, run_subject
@@ -46,10 +48,12 @@ def main(argv: Sequence[str]) -> int:
     """Runs the command; returns the exit code. Raises InputError for bad input."""
     name = argv[0] if argv else ""
     if name.lstrip("-") in ("h", "help"):
-        print(f"{str(__doc__).strip()}\n\nsubjects: {', '.join(SUBJECTS)}")
+        print(f"{str(__doc__).strip()}\n\nsubjects: {', '.join(SUBJECTS)}; device")
         return 0
     if name == "--all":
         return run_all(argv[1:], SUBJECTS, describe_machine())
+    if name == "device":
+        return run_device(argv[1:], describe_machine())
     subject = open_method(name) if ":" in name else SUBJECTS.get(name)
     if subject is None:
         if name in PLACES:

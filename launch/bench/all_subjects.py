@@ -8,6 +8,7 @@ is named and leaves the others alone. It takes minutes (docs/performance.md).
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 import tempfile
@@ -16,13 +17,14 @@ from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from common.json_files import read_json
 from launch.bench.subjects import Subject, read_flags, write_report
 from launch.snr import child_words
 
-_PACKAGES = ("jax", "jaxlib", "flax", "numpy")
+PACKAGES = ("jax", "jaxlib", "flax", "numpy")
 
 
 def run_all(argv: Sequence[str], subjects: Mapping[str, Subject], machine: str) -> int:
@@ -35,7 +37,7 @@ def run_all(argv: Sequence[str], subjects: Mapping[str, Subject], machine: str) 
     report: dict[str, Any] = {
         "date": datetime.now(UTC).isoformat(timespec="seconds"),
         "machine": machine,
-        "versions": {name: version(name) for name in _PACKAGES},
+        "versions": {name: version(name) for name in PACKAGES},
         "subjects": {},
     }
     start = time.perf_counter()
@@ -45,7 +47,8 @@ def run_all(argv: Sequence[str], subjects: Mapping[str, Subject], machine: str) 
         report["seconds"] = time.perf_counter() - start
         if out is not None:  # after each one: what is measured is not lost
             write_report(out, report)
-    _print_summary(report)
+    print(f"\n{report['machine']}, {report['date']}, {report['seconds']:.0f} s in all")
+    print_figures(report["subjects"])
     return 1 if any("error" in result for result in report["subjects"].values()) else 0
 
 
@@ -54,34 +57,81 @@ def run_alone(subject: str, words: Sequence[str]) -> dict[str, Any]:
 
     Returns arguments, seconds, and report, or error: one line.
     """
-    start = time.perf_counter()
     with tempfile.TemporaryDirectory() as folder:
-        file = Path(folder) / "report.json"
-        done = subprocess.run(
-            child_words("bench", [subject, *words, f"--out={file}"]),
-            stderr=subprocess.PIPE, text=True, check=False,
-        )  # fmt: skip
-        result: dict[str, Any] = {
-            "arguments": list(words),
-            "seconds": time.perf_counter() - start,
-        }
-        if done.returncode == 0:
-            return result | {"report": read_json(file, "run that subject alone")}
-    last = done.stderr.strip().rpartition("\n")[2] or "no message"
-    print(done.stderr, file=sys.stderr, end="", flush=True)
-    return result | {"error": f"exit code {done.returncode}: {last.removeprefix('error: ')}"}
+        file, log = Path(folder) / "report.json", Path(folder) / "errors.txt"
+        result = Alone(subject, words, file, log).wait()
+        print(log.read_text(), file=sys.stderr, end="", flush=True)
+    return result
 
 
-def _print_summary(report: Mapping[str, Any]) -> None:
+class Alone:
+    """A subject on its way in a process of its own.
+
+    file: of its report; log: what it prints to stderr, with `quiet` all that it prints
+    environment: variables that it has beside ours
+    """
+
+    def __init__(
+        self,
+        subject: str,
+        words: Sequence[str],
+        file: Path,
+        log: Path,
+        *,
+        quiet: bool = False,
+        environment: Mapping[str, str] = MappingProxyType({}),
+    ) -> None:
+        self._words, self._file, self._log = list(words), file, log
+        self._start = time.perf_counter()
+        with log.open("wb") as printed:
+            self._process = subprocess.Popen(
+                child_words("bench", [subject, *words, f"--out={file}"]),
+                stdout=printed if quiet else None, stderr=printed,
+                env={**os.environ, **environment},
+            )  # fmt: skip
+
+    @property
+    def seconds(self) -> float:
+        """Since it began."""
+        return time.perf_counter() - self._start
+
+    def wait(self) -> dict[str, Any]:
+        """What `run_alone` returns, when it has ended."""
+        self._process.wait()
+        return self._read()
+
+    def poll(self) -> dict[str, Any] | None:
+        """The same, or None while it has not ended."""
+        return None if self._process.poll() is None else self._read()
+
+    def end(self, why: str) -> dict[str, Any]:
+        """Kills it. Returns the same with that as the error."""
+        self._process.kill()
+        self._process.wait()
+        return self._describe() | {"error": why}
+
+    def _read(self) -> dict[str, Any]:
+        code = self._process.returncode
+        if code == 0:
+            return self._describe() | {"report": read_json(self._file, "run that subject alone")}
+        printed = self._log.read_text(encoding="utf-8", errors="replace")
+        last = printed.strip().rpartition("\n")[2] or "no message"
+        return self._describe() | {"error": f"exit code {code}: {last.removeprefix('error: ')}"}
+
+    def _describe(self) -> dict[str, Any]:
+        return {"arguments": self._words, "seconds": self.seconds}
+
+
+def print_figures(results: Mapping[str, Mapping[str, Any]]) -> None:
+    """A table of the figures of subjects. results: name -> what `run_alone` returns"""
     lines = [("subject", "figure", "value")]
-    for subject, result in report["subjects"].items():
+    for subject, result in results.items():
         if "error" in result:
             lines.append((subject, "failed", result["error"]))
             continue
         for figure, value in result["report"]["summary"].items():
             lines.append((subject, figure, _format(value)))
     widths = [max(len(line[column]) for line in lines) for column in (0, 1)]
-    print(f"\n{report['machine']}, {report['date']}, {report['seconds']:.0f} s in all")
     for subject, figure, value in lines:
         print(f"{subject:{widths[0]}}  {figure:{widths[1]}}  {value}")
 

@@ -5,8 +5,9 @@
 Times value and gradients (of the users' states and of the item table) in turns, on random data;
 --items may be given several times. "plain" makes all scores, "fused" a block of rows at a time,
 "sampled" those of --negatives negatives with logQ correction. The plain one is left out where it
-would take more than --plain_gigabytes. Memory is what a program takes beside its arguments and the
-gradients. Operations are those of the matrix products: scores, and both gradients.
+would take more than the device has free, on a CPU more than 3 GB. Memory is what a program takes
+beside its arguments and the gradients. Operations are those of the matrix products: scores, and
+both gradients.
 """
 
 from __future__ import annotations
@@ -15,8 +16,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from common.settings.fields import setting
+from launch.bench.machine import find_room
 from launch.bench.subjects import Report, Subject
-from launch.bench.summaries import divide_blocks, print_step, say_spread
+from launch.bench.summaries import divide_blocks, print_kernels, print_step, say_spread
+
+_PLAIN_BYTES_CPU = 3e9  # a CPU does not tell what is free
 
 
 @dataclass(frozen=True)
@@ -28,10 +32,11 @@ class Flags:
     width: int = setting(64, "width of states and items", least=1)
     negatives: int = setting(255, "sampled negatives of a row", least=1)
     plain_gigabytes: int = setting(
-        3, "memory that the plain loss may take, GB; 0 = leave it out", least=0
+        -1, "memory that the plain loss may take, GB; 0 = leave it out, -1 = what is free", least=-1
     )
     blocks: int = setting(5, "timed blocks of each", least=5)
     steps: int = setting(1, "steps of a block", least=1)
+    kernels: bool = setting(False, "list the kernels of each, where the platform tells them")
 
 
 def measure(flags: Flags) -> Report:
@@ -39,7 +44,7 @@ def measure(flags: Flags) -> Report:
     from launch.bench.programs import measure_peaks
 
     peaks = measure_peaks(flags.blocks)
-    sizes = [_measure_size(flags, items, peaks["float32"]["median"]) for items in flags.items]
+    sizes = [_measure_size(flags, items, peaks.of("float32")) for items in flags.items]
     summary: dict[str, float] = {}
     for size in sizes:
         of = f"at {size['items']:,} items"
@@ -51,7 +56,7 @@ def measure(flags: Flags) -> Report:
     return {
         "compute_dtype": "float32",
         "steps_per_block": flags.steps,
-        "peak_flop_per_second": peaks,
+        **peaks.report(),
         "sizes": sizes,
         "summary": summary,
     }
@@ -64,6 +69,7 @@ def _measure_size(flags: Flags, items: int, peak: float) -> dict[str, Any]:
 
     from common.data.random_data import draw_items
     from common.nn import losses
+    from launch.bench.kernels import list_kernels
     from launch.bench.programs import Program, time_in_turns
 
     rng = np.random.default_rng(0)
@@ -93,7 +99,7 @@ def _measure_size(flags: Flags, items: int, peak: float) -> dict[str, Any]:
         for loss in (plain, fused, sampled)
     }
     needed = programs["plain"].temporary_bytes
-    if needed > 1e9 * flags.plain_gigabytes:
+    if needed > find_bound(flags):
         del programs["plain"]
     time_in_turns(programs, flags.blocks, flags.steps)
     scored = {"plain": items, "fused": items, "sampled": 1 + flags.negatives}
@@ -109,7 +115,17 @@ def _measure_size(flags: Flags, items: int, peak: float) -> dict[str, Any]:
             for name, program in programs.items()
             if "plain" in programs and name != "plain"
         },
+        "kernel_tables": list_kernels(programs, flags.steps) if flags.kernels else {},
     }
+
+
+def find_bound(flags: Flags) -> float:
+    """What the plain loss may take, in bytes."""
+    room = find_room()
+    if flags.plain_gigabytes >= 0:
+        return 1e9 * flags.plain_gigabytes
+    # A tenth is for the gradients, and for what the allocator cannot use.
+    return 0.9 * room if room is not None else _PLAIN_BYTES_CPU
 
 
 def tell(report: Report) -> None:
@@ -125,6 +141,7 @@ def tell(report: Report) -> None:
         if "plain" not in size["losses"]:
             needed = size["plain_temporary_bytes"] / 1e9
             print(f"plain: left out, it would take {needed:.1f} GB; --plain_gigabytes allows more")
+        print_kernels(size["kernel_tables"])
         for name, ratio in size["time_over_plain"].items():
             spread = say_spread(ratio, ".3f")
             print(f"{name} / plain: {ratio['median']:.3f} times the time {spread}")

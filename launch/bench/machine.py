@@ -50,12 +50,24 @@ def measure_memory() -> dict[str, Any]:
     }
 
 
+def find_room() -> int | None:
+    """Bytes of the device that are free; None where it does not tell, as a CPU."""
+    import jax
+
+    stats = jax.devices()[0].memory_stats() or {}
+    limit = stats.get("bytes_limit")
+    return None if limit is None else limit - stats.get("bytes_in_use", 0)
+
+
 def print_software(report: Mapping[str, Any]) -> None:
     """Device, versions and, where it was measured, the peak."""
     versions = ", ".join(f"{name} {version}" for name, version in report["versions"].items())
     print(f"device: {report['device']['kind']} ({report['device']['platform']}); {versions}")
-    for dtype, rate in report.get("peak_flop_per_second", {}).items():
-        print(f"peak: {rate['median'] / 1e9:,.0f} GFLOP/s, {dtype} matrix product")
+    for kind, rate in report.get("peak_flop_per_second", {}).items():
+        print(
+            f"peak: {rate['median'] / 1e9:,.0f} GFLOP/s, {kind} matrix product, "
+            f"{report['peak_width']:,} wide"
+        )
 
 
 def print_memory(report: Mapping[str, Any]) -> None:

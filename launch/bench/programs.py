@@ -5,12 +5,14 @@ from __future__ import annotations
 import statistics
 import time
 from collections.abc import Callable, Mapping
-from typing import Any, Protocol
+from functools import partial
+from typing import Any, NamedTuple, Protocol
 
 import jax
 import jax.numpy as jnp
 from jax.sharding import Mesh
 
+from common.precision import exact_products
 from common.runs.workload import SCORE, Work
 from common.training.mesh import make_mesh, put_batch
 from common.training.optimizers import make_updater
@@ -23,8 +25,13 @@ from common.training.step import (
 )
 from common.training.task import Batch, Constants, Params, Stage
 from launch.bench.summaries import summarize
+from launch.bench.turns import take_turn
 
-_PEAK_SIZE = 2048  # of the square matrices that the peak is measured by
+# Width of the square matrices that the peak is measured by: enough to fill the device. An H100
+# does 264 TFLOP/s in bfloat16 at a width of 2,048 and about 790 at 8,192.
+_PEAK_WIDTH = 8192
+_PEAK_WIDTH_CPU = 2048
+_PEAK_REPEATS = 4
 
 
 class Timed(Protocol):
@@ -101,16 +108,23 @@ class Program:
 
 
 class Calls:
-    """A function that is not JAX's, and its timed calls."""
+    """A function that is not JAX's, and its timed calls.
 
-    def __init__(self, function: Callable[[], None]) -> None:
-        self._function = function
+    wait: returns when the device has done all that it was given
+    """
+
+    def __init__(self, function: Callable[[], None], wait: Callable[[], None]) -> None:
+        self._function, self._wait = function, wait
         self.milliseconds: list[float] = []
+        self.run_block(1)
+        self.first_seconds = self.milliseconds.pop() / 1e3  # with what it compiles
 
     def run_block(self, steps: int) -> None:
+        self._wait()
         start = time.perf_counter()
         for _ in range(steps):
             self._function()
+        self._wait()
         self.milliseconds.append(1e3 * (time.perf_counter() - start) / steps)
 
 
@@ -135,30 +149,32 @@ def compile_step(
     return Program(step, state, *rest, carries=True)
 
 
-def compile_work(work: Work) -> tuple[Params, dict[str, Program]]:
+def compile_work(work: Work) -> tuple[Params, dict[str, Program], float]:
     """Random parameters, and the programs by the name of their load: steps in order, then scoring.
 
-    On one device.
+    On one device. Last the seconds that the parameters took, tracing and compiling with them.
     """
     task, mesh = work.task, make_mesh(jax.devices()[:1])
     batches = {name: put_batch(mesh, load.batch) for name, load in work.loads.items()}
     first, *_ = batches.values()
-    params, constants = init_params(task, place_key(0, "init", mesh), first, mesh)
-    programs = {}
+    key, start = place_key(0, "init", mesh), time.perf_counter()
+    params, constants = jax.block_until_ready(init_params(task, key, first, mesh))
+    init_seconds, programs = time.perf_counter() - start, {}
     for stage in task.stages:
         own = prepare_constants(stage, params, constants, mesh)
         if batch := batches.get(stage.name):
             programs[stage.name] = compile_step(stage, params, own, batch, mesh)
-    if batch := batches.get(SCORE):  # with the constants of the last stage
-        programs[SCORE] = Program(jax.jit(task.score), params, own, batch)
-    return params, programs
+    if batch := batches.get(SCORE):  # with the constants of the last stage, as evaluation scores
+        programs[SCORE] = Program(jax.jit(exact_products()(task.score)), params, own, batch)
+    return params, programs, init_seconds
 
 
 def time_in_turns(timed: Mapping[str, Timed], blocks: int, steps: int) -> None:
     """Fills `milliseconds` of each with `blocks` blocks, after one of warm-up.
 
-    In turns: what else the machine does meets all alike.
+    In turns: what else the machine does meets all alike. Alone on the device, see `take_turn`.
     """
+    take_turn()
     for block in range(blocks + 1):
         for each in timed.values():
             each.run_block(steps)
@@ -166,20 +182,46 @@ def time_in_turns(timed: Mapping[str, Timed], blocks: int, steps: int) -> None:
                 each.milliseconds.clear()
 
 
-def measure_peaks(blocks: int) -> dict[str, dict[str, float]]:
-    """FLOP/s of a square matrix product: float32, on an accelerator bfloat16 too."""
-    dtypes = ["float32"] + (["bfloat16"] if jax.default_backend() != "cpu" else [])
-    peaks = {}
-    for dtype in dtypes:
-        left, right = jax.random.normal(jax.random.key(0), (2, _PEAK_SIZE, _PEAK_SIZE), dtype)
-        multiply: Callable[..., jax.Array] = jax.jit(jnp.matmul)
+class Peaks(NamedTuple):
+    """How fast a plain product of square matrices is, by the kind of its numbers."""
+
+    width: int  # of the matrices
+    flops: dict[str, dict[str, float]]  # kind -> FLOP/s, as from `summarize`
+
+    def of(self, kind: str) -> float:
+        """The median of a kind; of float32 where it was not measured apart."""
+        return self.flops.get(kind, self.flops["float32"])["median"]
+
+    def report(self) -> dict[str, Any]:
+        """What a report says of them."""
+        return {"peak_width": self.width, "peak_flop_per_second": self.flops}
+
+
+def measure_peaks(blocks: int) -> Peaks:
+    """Measures the peaks, alone on the device.
+
+    float32          as the steps multiply: with JAX's default precision, which is tf32 on NVIDIA's
+                     cards since 2020, one pass of bfloat16 on a TPU, and float32 on a CPU
+    float32_highest  as evaluation multiplies: all bits of float32; on an accelerator
+    bfloat16         on an accelerator
+    """
+    take_turn()
+    on_cpu = jax.default_backend() == "cpu"
+    width = _PEAK_WIDTH_CPU if on_cpu else _PEAK_WIDTH
+    kinds: dict[str, tuple[str, str | None]] = {"float32": ("float32", None)}
+    if not on_cpu:
+        kinds |= {"float32_highest": ("float32", "highest"), "bfloat16": ("bfloat16", None)}
+    flops = {}
+    for kind, (dtype, precision) in kinds.items():
+        left, right = jax.random.normal(jax.random.key(0), (2, width, width), dtype)
+        multiply = jax.jit(partial(jnp.matmul, precision=precision))
         multiply(left, right).block_until_ready()
         rates = []
         for _ in range(blocks):
             start = time.perf_counter()
-            for _ in range(4):
+            for _ in range(_PEAK_REPEATS):
                 product = multiply(left, right)
             product.block_until_ready()
-            rates.append(4 * 2 * _PEAK_SIZE**3 / (time.perf_counter() - start))
-        peaks[dtype] = summarize(rates)
-    return peaks
+            rates.append(_PEAK_REPEATS * 2 * width**3 / (time.perf_counter() - start))
+        flops[kind] = summarize(rates)
+    return Peaks(width, flops)

@@ -24,6 +24,7 @@ from common.training.settings import TrainSettings
 from common.training.stage_loop import Source
 from common.training.step import init_params, place_key, prepare_constants
 from launch.bench.programs import Program, compile_step
+from launch.bench.turns import take_turn
 from launch.command import Terminated
 
 
@@ -74,8 +75,10 @@ class LastStage:
     def train(self) -> TrainResult:
         """Trains with fresh parameters, and neither judges nor keeps what has been learned.
 
+        Alone on the device, see `take_turn`.
         Raises KeyboardInterrupt where a signal has stopped it.
         """
+        take_turn()
         metric, total = self.stage.stopping.metric, len(self._source)
         pace = take_fields(
             TrainSettings, self._settings, self._settings.train, eval_every_steps=total,

@@ -5,9 +5,11 @@
 The other flags are sizes of the workload, which is part of the method: `workload.py` in its
 package. Times the step of each stage, and scoring where the workload has it, in turns: medians of
 the timed blocks with their smallest and largest, after a block of warm-up; compiling is told
-apart. Operations are counted twice, never mixed: by hand, the matrix products that the formulas
-ask for (of a step three times the forward pass), and by XLA, all that the compiled step does, but
-the body of a loop only once. The peak is that of a plain matrix product in the same run.
+apart, and so is `init` with its compiling. Operations are counted twice, never mixed: by hand, the
+matrix products that the formulas ask for (of a step three times the forward pass), and by XLA, all
+that the compiled step does, but the body of a loop only once. The peak is that of a plain matrix
+product in the same run, of the kind that the steps multiply with. --kernels lists what an
+accelerator has run, and how long.
 """
 
 from __future__ import annotations
@@ -15,6 +17,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
+from statistics import median
 from typing import Any
 
 from common.errors import InputError
@@ -22,7 +25,7 @@ from common.runs.methods import find_method
 from common.runs.workload import SCORE, Workload
 from common.settings.fields import setting
 from launch.bench.subjects import Report, Subject
-from launch.bench.summaries import divide_blocks, print_step, say_spread
+from launch.bench.summaries import divide_blocks, print_kernels, print_step, say_spread, summarize
 
 
 @dataclass(frozen=True)
@@ -31,6 +34,7 @@ class Pace:
 
     blocks: int = setting(5, "timed blocks of each program", least=3)
     steps: int = setting(1, "steps of a block", least=1)
+    kernels: bool = setting(False, "list the kernels of each, where the platform tells them")
 
 
 def open_method(name: str, *small: str) -> Subject:
@@ -55,25 +59,31 @@ def measure(name: str, pace: Pace, sizes: Any) -> Report:
     """Times all programs of a method's workload."""
     import jax
 
+    from launch.bench.kernels import list_kernels
     from launch.bench.programs import Calls, Timed, compile_work, measure_peaks, time_in_turns
 
     work = find_workload(name).open(sizes)
-    params, programs = compile_work(work)
-    calls = work.reference.calls if work.reference else {}
+    params, programs, init_seconds = compile_work(work)  # with all that is compiled for it
+    beside: dict[str, Calls] = {}
+    if work.reference:
+        calls, wait = work.reference.calls, work.reference.wait
+        beside = {name: Calls(call, wait) for name, call in calls.items()}
     timed: dict[str, Timed] = {**programs}
-    timed |= {f"beside {name}": Calls(call) for name, call in calls.items()}
+    timed |= {f"beside {name}": own for name, own in beside.items()}
     peaks = measure_peaks(pace.blocks)
     time_in_turns(timed, pace.blocks, pace.steps)
-    peak = peaks.get(work.dtype, peaks["float32"])["median"]
     steps, summary = {}, {}
     for name, program in programs.items():
         load = work.loads[name]
+        exact = name == SCORE and work.dtype == "float32"
+        peak = peaks.of("float32_highest" if exact else work.dtype)
         steps[name] = own = program.describe(load.rows, peak, load.flop)
         summary[f"{name} rows/s"] = own["rows_per_second"]
         if load.tokens:
             own["tokens_per_second"] = load.tokens * own["rows_per_second"]
         if load.flop:
             summary[f"{name} share of peak"] = own["analytic_share_of_peak"]
+        summary[f"{name} ms/step"] = own["ms_per_step"]["median"]
     counted = {
         name: sum(array.size for array in jax.tree.leaves(part))
         for name, part in work.parts(params).items()
@@ -87,7 +97,8 @@ def measure(name: str, pace: Pace, sizes: Any) -> Report:
         "parameter_dtype": "float32",
         "compute_dtype": work.dtype,
         "steps_per_block": pace.steps,
-        "peak_flop_per_second": peaks,
+        **peaks.report(),
+        "init_seconds": init_seconds,
         "steps": steps,
         "summary": summary,
     }
@@ -96,10 +107,29 @@ def measure(name: str, pace: Pace, sizes: Any) -> Report:
     for name in later:
         report[f"{name}_over_{first}"] = divide_blocks(times[name], times[first])
     if work.reference:
-        report[work.reference.name] = work.reference.versions
-        report[f"speed_over_{work.reference.name}"] = {
-            name: divide_blocks(times[f"beside {name}"], times[name]) for name in calls
+        other = work.reference.name
+        ratios = {name: divide_blocks(times[f"beside {name}"], times[name]) for name in beside}
+        report |= {
+            other: work.reference.versions,
+            f"{other}_settings": dict(work.reference.settings),
+            f"{other}_steps": {
+                name: {
+                    "ms_per_step": summarize(own.milliseconds),
+                    "rows_per_second": 1e3 * work.loads[name].rows / median(own.milliseconds),
+                    "first_seconds": own.first_seconds,
+                }
+                for name, own in beside.items()
+            },
+            f"speed_over_{other}": ratios,
         }
+        summary |= {f"{name} speed over {other}": own["median"] for name, own in ratios.items()}
+    summary["init s"] = init_seconds
+    summary |= {f"{name} compile s": own["compile_seconds"] for name, own in steps.items()}
+    tables = list_kernels(programs, pace.steps) if pace.kernels else {}
+    report["kernel_tables"] = tables
+    summary |= {
+        f"{name} kernels/step": table["launches_per_step"] for name, table in tables.items()
+    }
     return report
 
 
@@ -108,6 +138,7 @@ def tell(report: Report) -> None:
     print(f"workload: random, {report['workload']}")
     print(f"model: {report['parameters']:,} parameters, {report['compute_dtype']}")
     print("  " + ", ".join(f"{n} {count:,}" for n, count in report["parameters_by_part"].items()))
+    print(f"init: {report['init_seconds']:.1f} s")
     for name, step in report["steps"].items():
         print_step(f"{name} ({report['rows'][name]:,} rows)", step, report)
         if "tokens_per_second" in step:
@@ -121,3 +152,6 @@ def tell(report: Report) -> None:
             for name, own in ratio.items():
                 how = f"{own['median']:.2f} times the speed of {report[other]}"
                 print(f"{name}: {how} {say_spread(own, '.2f')}")
+            used = ", ".join(f"{key} {value}" for key, value in report[f"{other}_settings"].items())
+            print(f"  {other} with {used}")
+    print_kernels(report["kernel_tables"])

@@ -50,10 +50,14 @@ def run_subject(subject: Subject, argv: Sequence[str]) -> None:
 
 
 def read_flags(
-    groups: Sequence[Any], argv: Sequence[str], doc: str
+    groups: Sequence[Any],
+    argv: Sequence[str],
+    doc: str,
+    check: Callable[[str | None], Path | None] | None = None,
 ) -> tuple[list[Any], Path | None]:
     """The groups of settings with the values of a command line, and the file of --out.
 
+    check: of --out, None = `check_out`
     Raises InputError for a flag that there is not and for a value that may not be.
     """
     values = flags.FlagValues()
@@ -61,13 +65,14 @@ def read_flags(
     for known in settings:
         for setting in known.values():
             _define(values, setting)
-    flags.DEFINE_string("out", None, "JSON file for the figures", flag_values=values)
+    place = "JSON file for the figures" if check is None else "folder for the figures"
+    flags.DEFINE_string("out", None, place, flag_values=values)
     parse_flags(values, argv, doc)
     filled = [
         replace(group, **{name: values[name].value for name in known})
         for group, known in zip(groups, settings, strict=True)
     ]
-    return filled, check_out(values.out)
+    return filled, (check or check_out)(values.out)
 
 
 def _define(values: flags.FlagValues, setting: Setting) -> None:

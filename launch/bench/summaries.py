@@ -39,3 +39,17 @@ def print_step(name: str, step: Mapping[str, Any], report: Mapping[str, Any]) ->
                 f"{step[f'{kind}_flop_per_second'] / 1e9:,.1f} GFLOP/s, "
                 f"{step[f'{kind}_share_of_peak']:.1%} of peak"
             )
+
+
+def print_kernels(tables: Mapping[str, Any], count: int = 8) -> None:
+    """The first lines of tables of kernels, program -> as `read_kernels` gives it."""
+    for program, table in tables.items():
+        print(
+            f"{program}: {table['launches_per_step']:,.0f} kernels a step, "
+            f"{table['ms_per_step']:,.2f} ms in them"
+        )
+        for kernel in table["kernels"][:count]:
+            print(
+                f"  {1e3 * kernel['ms_per_step']:>10,.1f} us {kernel['calls_per_step']:>7,.1f} x "
+                f"{kernel['name'][:80]}"
+            )

@@ -20,6 +20,7 @@ from common.data.batches import Batch, evaluation_source
 from common.data.edits import drop_search
 from common.data.hashing import MASK, draw_uniform
 from common.errors import InputError
+from common.precision import exact_products
 from common.ranking.metrics import metrics_from_ranks
 from common.report.pictures import draw_intervals, open_figure, plain
 from common.report.tables import format_bounds, format_markdown
@@ -93,7 +94,7 @@ def _measure_run(request: Request, run: RunFolder) -> Measured | None:
     weights: dict[int, np.ndarray] = {}  # by test row, in the order of the window's slots
     for batch in batches:
         weights |= dict(zip(batch["row"].tolist(), weigh(batch)[:, 1:], strict=True))
-    score = jax.jit(task.score)
+    score = jax.jit(exact_products()(task.score))
 
     def drop(batch: Batch, choice: str, draw: int) -> Batch:
         own = np.stack([weights[row] for row in batch["row"].tolist()])

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from common.errors import InputError, WriteError
-from common.locks import only_writer
+from common.locks import in_turn, only_writer
 
 ROOT = Path(__file__).resolve().parents[2]
 HOLD = (
@@ -110,3 +110,23 @@ def test_of_many_at_once_one_is_inside(tmp_path):
     entered = [int(process.communicate(timeout=120)[0]) for process in many]
     assert [process.returncode for process in many] == [0] * 6
     assert sum(entered) > 100
+
+
+def test_turns_are_taken_one_after_the_other(tmp_path):
+    """Another process waits while this one has its turn, and its own ends with it."""
+    wait = (
+        "import sys; from pathlib import Path; from common.locks import in_turn\n"
+        "print('waits', flush=True)\n"
+        "with in_turn(Path(sys.argv[1])):\n"
+        "    print(Path(sys.argv[2]).read_text(), flush=True)\n"
+    )
+    said = tmp_path / "said"
+    with in_turn(tmp_path / "turn"):
+        process = subprocess.Popen(
+            [sys.executable, "-c", wait, tmp_path / "turn", said],
+            cwd=ROOT, stdout=subprocess.PIPE, text=True,
+        )  # fmt: skip
+        assert process.stdout is not None
+        assert process.stdout.readline() == "waits\n"
+        said.write_text("mine is over")
+    assert process.communicate(timeout=60)[0] == "mine is over\n"

@@ -1,4 +1,4 @@
-"""Runs of many processes: flags, the coordinator, job files, and two processes on one machine."""
+"""Runs of many processes: flags, the coordinator, and two processes on one machine."""
 
 import os
 import resource
@@ -10,7 +10,6 @@ import time
 from pathlib import Path
 
 import pytest
-import yaml
 from absl import flags
 
 from common.errors import InputError
@@ -19,7 +18,6 @@ from launch.processes import Joined, define_process_flags, join_processes, read_
 from launch.soak import compare_runs
 
 ROOT = Path(__file__).resolve().parents[2]
-JOBS = ROOT / "launch" / "jobs"
 ROOM = 12_000  # bytes: more than the record of a run, less than the largest file of a checkpoint
 
 
@@ -62,46 +60,6 @@ def test_a_coordinator_that_is_not_there_is_named_after_a_while():
     with pytest.raises(InputError, match=rf"{address}: does not answer after 1 s"):
         join_processes(Joined(address, 2, 1, wait_seconds=1))
     assert time.monotonic() - started < 30
-
-
-@pytest.mark.parametrize("name", ["slurm.sh", "tpu_vm.sh"])
-def test_scripts_are_scripts(name):
-    assert os.access(JOBS / name, os.X_OK)
-    subprocess.run(["bash", "-n", JOBS / name], check=True)
-
-
-def test_the_script_for_tpu_hosts_quotes_what_it_passes_on(tmp_path):
-    """With a gcloud that prints its arguments."""
-    gcloud = tmp_path / "gcloud"
-    gcloud.write_text('#!/bin/sh\nprintf "%s\\n" "$@"\n')
-    gcloud.chmod(0o755)
-    words = ["pod", "zone-a", "/opt/my snr", "--config=a.py:no_cf", "--workdir=/mnt/my runs"]
-    done = subprocess.run(
-        [JOBS / "tpu_vm.sh", *words], capture_output=True, text=True, check=True,
-        env={**os.environ, "PATH": f"{tmp_path}:{os.environ['PATH']}"},
-    )  # fmt: skip
-    assert done.stdout.splitlines()[-1] == (
-        "--command=cd /opt/my\\ snr && .venv/bin/python -m launch.main --cluster "
-        "--config=a.py:no_cf --workdir=/mnt/my\\ runs"
-    )
-    assert subprocess.run([JOBS / "tpu_vm.sh"], capture_output=True).returncode == 2
-
-
-@pytest.mark.parametrize("name", ["gke_tpu.yaml", "gke_gpu.yaml"])
-def test_job_sets_start_our_command_on_every_host(name):
-    found = yaml.safe_load((JOBS / name).read_text())
-    job = found["spec"]["replicatedJobs"][0]["template"]["spec"]
-    assert job["parallelism"] == job["completions"]
-    container = job["template"]["spec"]["containers"][0]
-    words = [*container["command"], *container["args"]]
-    assert words[:3] == ["python", "-m", "launch.main"]
-    joined = read(*(word.replace("$(JOB_COMPLETION_INDEX)", "1") for word in words[3:]))
-    if name == "gke_gpu.yaml":
-        assert (joined.processes, joined.process) == (job["completions"], 1)
-        port = int(joined.coordinator.split(":")[1])
-        assert container["ports"][0]["containerPort"] == port
-    else:
-        assert joined.cluster
 
 
 SASREC = ("--config=baselines_jax/configs/sasrec_tiny.py", "--config.train.log_every_steps=2")

@@ -44,6 +44,8 @@ def built(dataset, dot):
         method="dot",
         parameters=123,
         slices=slice_ranks(dataset, evaluation.ranks, resamples=200),
+        device={"platform": "gpu", "kind": "NVIDIA H100 80GB HBM3", "count": 1},
+        precision={"products": "highest", "activations": "bfloat16"},
     )
     return evaluation, results
 
@@ -124,6 +126,9 @@ def test_the_schema_file_and_the_validator_ask_for_the_same(built):
         (("speed", "eval_lists_per_second"), None, "eval_lists_per_second: has the wrong type"),
         (("speed", "train_examples_per_second"), float("inf"), "inf is not a finite"),
         (("wall_seconds",), -1.0, "key wall_seconds: -1.0"),
+        (("device", "count"), "1", "key device.count: has the wrong type, str"),
+        (("device",), {"platform": "cpu"}, "key device.kind: is missing"),
+        (("precision", "products"), None, "key precision.products: has the wrong type"),
         (("own_history", "rec/full", "low"), 0.9, r"own_history.rec/full: bounds \[0.9, "),
         (("alarms",), [{"alarm": "X", "where": "all"}], "key alarms.says: is missing"),
         (("alarms",), {}, "key alarms: has the wrong type, dict"),

@@ -14,7 +14,7 @@ from launch.command import run_command
 @pytest.fixture(autouse=True)
 def small_peak(monkeypatch):
     """The machine's peak is no matter here, and its matrices would take most of the time."""
-    monkeypatch.setattr(programs, "_PEAK_SIZE", 64)
+    monkeypatch.setattr(programs, "_PEAK_WIDTH_CPU", 64)
 
 
 @pytest.fixture

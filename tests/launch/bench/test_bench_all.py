@@ -48,8 +48,8 @@ def test_one_report_of_all(tmp_path, monkeypatch, capsys):
 
 
 def test_a_process_that_is_killed_has_no_report(monkeypatch):
-    done = SimpleNamespace(returncode=-9, stderr="")
-    monkeypatch.setattr(all_subjects.subprocess, "run", lambda *words, **options: done)
+    done = SimpleNamespace(returncode=-9, wait=lambda: None)
+    monkeypatch.setattr(all_subjects.subprocess, "Popen", lambda *words, **options: done)
     assert all_subjects.run_alone("lcr", ())["error"] == "exit code -9: no message"
 
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import pytest
 
+from launch.bench import losses
+
 ROWS = ["--rows=8", "--width=4", "--negatives=3"]
 
 
@@ -28,6 +30,15 @@ def test_a_plain_loss_that_is_too_large_is_left_out(measure):
     assert not size["time_over_plain"]
     assert "plain: left out, it would take" in printed
     assert not [figure for figure in report["summary"] if "plain" in figure]
+
+
+@pytest.mark.parametrize(
+    ("asked", "room", "bound"),
+    [(-1, 80_000_000_000, 72e9), (-1, None, 3e9), (5, 80_000_000_000, 5e9), (0, None, 0.0)],
+)
+def test_the_plain_loss_may_take_what_is_free(asked, room, bound, monkeypatch):
+    monkeypatch.setattr(losses, "find_room", lambda: room)
+    assert losses.find_bound(losses.Flags(plain_gigabytes=asked)) == bound
 
 
 CATALOGUE = ["catalogue", "--items=300", "--batch=4", "--width=4", "--seen=3"]

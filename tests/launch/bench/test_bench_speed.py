@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import pytest
 
+from launch.bench.programs import Calls, Peaks
+
 SMALL = {
     "lcr": ["--batch=8", "--history=3", "--items=30", "--queries=10", "--width=4",
             "--reasoning=1", "--steps=1"],
@@ -25,6 +27,9 @@ def test_the_report(method, measure, check_program):
     assert sum(report["parameters_by_part"].values()) == report["parameters"]
     name, count = next(iter(report["parameters_by_part"].items()))
     assert f"  {name} {count:,}, " in printed
+    assert list(report["peak_flop_per_second"]) == ["float32"]  # on a CPU there are no others
+    assert report["peak_width"] == 64
+    assert report["init_seconds"] == report["summary"]["init s"] > 0
     peak = report["peak_flop_per_second"]["float32"]["median"]
     for name, rows in ROWS[method].items():
         step = report["steps"][name]
@@ -50,3 +55,21 @@ def test_the_report(method, measure, check_program):
         assert report["workload"] == "T5 mini, prompts of 16 tokens"
         tokens, rows = (report["steps"]["tune"][f"{of}_per_second"] for of in ("tokens", "rows"))
         assert tokens == pytest.approx(16 * rows)
+
+
+def test_a_kind_that_was_not_measured_has_the_peak_of_float32():
+    of = {"float32": {"median": 2.0}, "bfloat16": {"median": 8.0}}
+    peaks = Peaks(64, of)
+    assert (peaks.of("bfloat16"), peaks.of("float32_highest")) == (8.0, 2.0)
+    assert peaks.report() == {"peak_width": 64, "peak_flop_per_second": of}
+
+
+def test_the_clock_is_read_when_the_device_is_done():
+    """The first call, which compiles, is no block."""
+    done = []
+    calls = Calls(lambda: done.append("call"), lambda: done.append("wait"))
+    assert calls.milliseconds == []
+    assert calls.first_seconds >= 0
+    calls.run_block(2)
+    assert done == ["wait", "call", "wait", "wait", "call", "call", "wait"]
+    assert len(calls.milliseconds) == 1
