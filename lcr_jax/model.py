@@ -60,7 +60,7 @@ class LCR(nn.Module):
     def lookup(self, batch: Arrays, constants: Arrays) -> Lookup:
         """Item and query vectors for the ids of this batch."""
         histories = batch["rec_item"].size + batch["search_click"].size
-        return Lookup(self.embedding, constants, histories)
+        return Lookup(self.embedding, constants, histories, len(batch["target"]))
 
     def encode(self, batch: Arrays, lookup: Lookup, deterministic: bool) -> Encoded:
         """Encodes the histories and runs the K reasoning steps."""

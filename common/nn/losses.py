@@ -10,12 +10,12 @@ import jax.numpy as jnp
 import optax
 
 from common.nn.attention import NEGATIVE
+from common.nn.shards import count_shards
 
 BLOCK = 128  # rows of the fused softmax at a time: their scores of 12,000 items stay in the cache
 # Scores of a block at most: of 1 M items 64 rows go at a time, 256 MB of scores. XLA keeps two
 # arrays of that size, so without this bound the memory would grow with the catalogue.
 BLOCK_SCORES = 2**26
-ROWS_AXIS = "data"  # of `common.training.mesh`: the axis over which the rows of a batch are split
 _MOST_SHARE = 0.999  # of all draws that the positive may have; another item is always possible
 
 
@@ -131,15 +131,6 @@ def _scan_blocks(
         step, jnp.zeros_like(table), (blocked, weights)
     )
     return log_total.reshape(-1)[:rows], state_grad.reshape(-1, width)[:rows], table_grad
-
-
-def count_shards(rows: int) -> int:
-    """Devices that share the rows, by the mesh around the call; 1 where they do not divide.
-
-    A scan over blocks of rows that several devices share would have each device do all of them.
-    """
-    shards: int = jax.sharding.get_abstract_mesh().shape.get(ROWS_AXIS, 1)
-    return shards if rows % shards == 0 else 1
 
 
 def _scale_fused(

@@ -11,7 +11,7 @@ import jax
 import numpy as np
 from jax.sharding import NamedSharding, PartitionSpec
 
-from common.nn import losses
+from common.nn import losses, shards
 from common.training.mesh import DATA, MODEL, read_mesh
 
 ROWS, ITEMS, WIDTH = 40, 24, 6
@@ -46,10 +46,10 @@ def run(text: str) -> dict[str, Any]:
 def main() -> None:
     jax.config.update("jax_platforms", "cpu")
     jax.config.update("jax_num_cpu_devices", 8)
-    assert losses.ROWS_AXIS == DATA
-    assert losses.count_shards(ROWS) == 1  # no mesh around
+    assert shards.ROWS_AXIS == DATA
+    assert shards.count_shards(ROWS) == 1  # no mesh around
     with jax.sharding.use_abstract_mesh(read_mesh("data:8").abstract_mesh):
-        assert (losses.count_shards(ROWS), losses.count_shards(ROWS + 1)) == (8, 1)
+        assert (shards.count_shards(ROWS), shards.count_shards(ROWS + 1)) == (8, 1)
     losses.BLOCK = 8  # five blocks on one device
     print(json.dumps({text: run(text) for text in MESHES}))
 
