@@ -5,14 +5,14 @@ from __future__ import annotations
 import math
 import re
 from collections import Counter
+from pathlib import Path
 from typing import Any
 
+_ROOT = Path(__file__).resolve().parents[2]  # of our code
 _INSTRUCTION = re.compile(r"^\s+(?:ROOT )?%?[\w.-]+ = .*? ([a-z][a-z-]*)\(", re.M)
-# The half of an asynchronous pair that begins it counts, the one that ends it does not.
 _COLLECTIVE = re.compile(
     r"^\s+(?:ROOT )?%?[\w.-]+ = (.*?) "
-    r"(all-gather|all-reduce|all-to-all|collective-permute|reduce-scatter)(-start)?\("
-    r"(?:.*?op_name=\"([^\"]*)\")?",
+    r"(all-gather|all-reduce|all-to-all|collective-permute|reduce-scatter)(-start)?\((.*)$",
     re.M,
 )
 _ARRAY = re.compile(r"\b([a-z]+)(\d+)?\w*\[([\d,]*)\]")
@@ -33,22 +33,53 @@ def count_compiled(text: str) -> dict[str, int]:
 
 def list_collectives(text: str) -> list[dict[str, Any]]:
     """The exchanges between devices, the largest first: kind, shape, bytes (of what a device has
-    afterwards), count (times that it stands in the program) and source, the operation of the
-    traced function that it comes from."""
-    found: Counter[tuple[str, str, int, str]] = Counter()
-    for result, kind, start, source in _COLLECTIVE.findall(text):
-        arrays = [(name, bits, sizes) for name, bits, sizes in _ARRAY.findall(result)]
+    afterwards), count, operation of the traced function that it comes from, and line of our code.
+
+    One that goes on beside other work stands in the text once for each part of that work, always
+    with the same channel, and is counted once.
+    """
+    frames = read_frames(text)
+    found = set()
+    for result, kind, start, rest in _COLLECTIVE.findall(text):
+        arrays = _ARRAY.findall(result)
         if start and kind != "all-reduce" and result.startswith("("):
+            arrays = [array for array in arrays if array != ("u", "32", "")]  # its own state
             arrays = arrays[len(arrays) // 2 :]  # behind what it was given
-        shapes = [f"{name}{bits}[{sizes}]" for name, bits, sizes in arrays]
+        shape = " ".join(f"{name}{bits}[{sizes}]" for name, bits, sizes in arrays)
         size = sum(count_bytes(*array) for array in arrays)
-        found[kind, " ".join(shapes), size, source.partition("/")[2]] += 1
+        operation = _find(r'op_name="([^"]*)"', rest).partition("/")[2]
+        line = frames.get(_find(r"stack_frame_id=(\d+)", rest), "")
+        found.add((kind, shape, size, operation, line, _find(r"channel_id=(\d+)", rest)))
+    keys = ("kind", "shape", "bytes", "operation", "line", "count")
+    counted = Counter(each[:-1] for each in found).items()
     return [
-        {"kind": kind, "shape": shape, "bytes": size, "count": count, "source": source}
-        for (kind, shape, size, source), count in sorted(
-            found.items(), key=lambda item: -item[0][2] * item[1]
-        )
+        dict(zip(keys, (*each, count), strict=True))
+        for each, count in sorted(counted, key=lambda item: (-item[0][2], item[0]))
     ]
+
+
+def read_frames(text: str) -> dict[str, str]:
+    """The line of code of each stack frame that a program's text lists, as "lcr_jax/losses.py:90";
+    nothing where the text has no such tables."""
+    tables = {
+        name: dict(re.findall(r"^(\d+) (.*)$", body, re.M))
+        for name, body in re.findall(r"^(File\w+|StackFrames)\n((?:\d+ .*\n)*)", text, re.M)
+    }
+    names, lines = tables.get("FileNames", {}), {}
+    for number, place in tables.get("FileLocations", {}).items():
+        path = Path(names[_find(r"file_name_id=(\d+)", place)].strip('"'))
+        short = path.relative_to(_ROOT) if path.is_relative_to(_ROOT) else path.name
+        line = _find(r" line=(\d+)", place)
+        lines[number] = f"{short}:{line}"
+    return {
+        number: lines[_find(r"file_location_id=(\d+)", frame)]
+        for number, frame in tables.get("StackFrames", {}).items()
+    }
+
+
+def _find(pattern: str, text: str) -> str:
+    found = re.search(pattern, text)
+    return found[1] if found else ""
 
 
 def count_bytes(kind: str, bits: str, sizes: str) -> int:

@@ -2,12 +2,11 @@
 
     python -m launch.bench compile [--for=cpu] [--programs=lcr,gensr-base init] [--out=FILE.json]
 
-Nothing runs, and none of the devices need be there: --for=h100 compiles for an NVIDIA H100,
---for=v5e:4x4 (or any other TPU slice) for all chips of the slice, each with the rows that one device
-would have. The CUDA compiler comes with the wheels jax-cuda13-plugin and jax-cuda13-pjrt, that for
-TPUs with the extra `pod`. Sizes are those of `bench lcr` and of `bench gensr --size=base`. Counts are
-the same everywhere, seconds are this machine's. For a GPU the compiler measures nothing, as there is
-nothing to measure on, so the card takes longer.
+Nothing runs, and no device need be there: --for=h100 compiles for an NVIDIA H100, --for=v5e:4x4 (or
+any other TPU slice) for all chips of the slice, each with the rows that one device would have. The
+CUDA compiler comes with the wheels jax-cuda13-plugin and jax-cuda13-pjrt, that for TPUs with the
+extra `pod`. Sizes are those of `bench lcr` and of `bench gensr --size=base`. Counts are the same
+everywhere, seconds are this machine's; a card takes longer, as kernels are tuned on it.
 """
 
 from __future__ import annotations

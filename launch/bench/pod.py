@@ -50,7 +50,7 @@ def measure(flags: Flags) -> Report:
     from common.runs.tasks import build_task
     from common.training.mesh import DATA, make_mesh
     from common.training.sharding import pad_task
-    from launch.bench.ahead import compile_program, drop_host, list_programs, open_mesh
+    from launch.bench.ahead import compile_program, list_programs, open_mesh
     from launch.bench.compiled_text import list_collectives
     from launch.bench.short_runs import open_folder
 
@@ -64,9 +64,7 @@ def measure(flags: Flags) -> Report:
             raise InputError(f"--config={flags.config}: trains nothing; give one with stages")
         open_source, _ = open_sources(settings, task, dataset, make_mesh(jax.devices()[:1]))
         batches = {
-            stage.name: dict(
-                drop_host(open_source(stage._replace(batch_size=flags.rows_per_chip))[0])
-            )
+            stage.name: open_source(stage._replace(batch_size=flags.rows_per_chip))[0]
             for stage in task.stages
         }
         task = pad_task(task, mesh, next(iter(batches.values())))
@@ -102,7 +100,7 @@ def format_stage(stage: Mapping[str, Any]) -> str:
     table = [
         [
             row["kind"],
-            row["source"][-70:],
+            row["line"] or row["operation"][-60:],
             f"{row['count']}",
             f"{row['bytes']:,}",
             cut(row["shape"], 40),
