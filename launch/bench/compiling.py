@@ -17,6 +17,7 @@ from typing import Any
 
 from common.errors import InputError
 from common.settings.fields import setting
+from launch.bench.levers import empty_cache
 from launch.bench.speed import find_workload
 from launch.bench.subjects import Report, Subject
 
@@ -60,7 +61,7 @@ def measure(flags: Flags) -> Report:
 
     mesh = open_mesh(flags.for_, flag="--for")
     reports = []
-    with made_for(find_platform_of(flags.for_)):
+    with made_for(find_platform_of(flags.for_)), empty_cache():
         for name, (method, size, _) in _WORK.items():
             own = [each.partition(" ")[2] for each in chosen if each.startswith(f"{name} ")]
             if not own:
