@@ -84,7 +84,7 @@ class Lookup:
         requested: int,
         rows: int = 1,
     ) -> None:
-        """requested: ids that a batch asks for; rows: of the batch, the first axis of those ids"""
+        """requested: ids that a device asks for; rows: of the batch, the first axis of those ids"""
         self._embedding, self._constants, self._rows = embedding, constants, rows
         n_items = constants["item_categories"].shape[0]
         n_queries = constants["query_tokens"].shape[0]
