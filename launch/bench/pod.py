@@ -1,7 +1,8 @@
 """The real training steps, compiled for a TPU slice that is not there: memory and exchanges.
 
     python -m launch.bench pod --config=FILE --topology=v5e:4x4 [--mesh=data:4,model:4]
-                               [--rows_per_chip=1024] [--data=DIR | --items=20000] [--out=FILE.json]
+                               [--rows_per_chip=1024] [--keys=t5.size=base,t5.remat=true]
+                               [--data=DIR | --items=20000] [--out=FILE.json]
 
 Compiles the step of each stage of a config, with batches from the host, for all chips of the slice,
 on any CPU; needs the extra `pod`. Without --data a synthetic dataset is made in a temporary folder.
@@ -31,6 +32,7 @@ class Flags:
     """What is compiled, and for what."""
 
     config: str = setting("lcr_jax/configs/base.py", "what is trained")
+    keys: str = setting("", "keys of the config to change, KEY=VALUE with commas between them")
     topology: str = setting("v5e:4x4", "TPU slice")
     mesh: str = setting("", "as config.mesh; empty = all chips on data")
     rows_per_chip: int = setting(1024, "rows of a batch that a chip has", least=1)
@@ -53,9 +55,14 @@ def measure(flags: Flags) -> Report:
     from launch.bench.ahead import compile_program, list_programs, open_mesh
     from launch.bench.compiled_text import list_collectives
     from launch.bench.short_runs import open_folder
+    from launch.config import override
 
     mesh = open_mesh(flags.topology, flags.mesh, flag="--topology")
-    settings = replace(settle(load_config_file(flags.config)), resident="off")
+    config = load_config_file(flags.config)
+    for word in filter(None, flags.keys.split(",")):
+        key, _, value = word.partition("=")
+        override(config, key, value)
+    settings = replace(settle(config), resident="off")
     stages = []
     with open_folder(flags.data, "demo", items=flags.items) as path, made_for("tpu"):
         dataset = load_dataset(path, settings.data.split)
