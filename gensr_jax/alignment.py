@@ -11,6 +11,7 @@ import jax
 import jax.numpy as jnp
 
 from common.nn.attention import NEGATIVE
+from common.nn.losses import masked_average
 
 MIN_TEMPERATURE, MAX_TEMPERATURE = 0.01, 1.0
 
@@ -36,16 +37,14 @@ def contrast_views(
     user, item: int32 [R]; valid: bool [R]. A pair (user, item) that comes twice counts once, pairs
     that share a user or an item are no negatives of each other. 0 where no pair is valid.
     """
-    logits = normalise(collaborative) @ normalise(semantic).T / temperature
     same = (user[:, None] == user) | (item[:, None] == item)
     twin = (user[:, None] == user) & (item[:, None] == item) & valid
     earlier = jnp.arange(len(user)) < jnp.arange(len(user))[:, None]
     counted = valid & ~(twin & earlier).any(axis=1)
     own = jnp.eye(len(user), dtype=bool)
     hidden = ~own & (same | ~counted)
-    forward = jnp.where(hidden, NEGATIVE, logits)
-    backward = jnp.where(hidden, NEGATIVE, logits.T)
-    return 0.5 * (_diagonal_loss(forward, counted) + _diagonal_loss(backward, counted))
+    ours, theirs = normalise(collaborative), normalise(semantic)
+    return _contrast_both(ours, theirs, temperature, hidden, counted)
 
 
 def published_contrast(
@@ -55,14 +54,26 @@ def published_contrast(
 
     collaborative, semantic: float32 [R, D], first normalised, then behind a LayerNorm each
     """
-    logits = collaborative @ semantic.T / temperature
     hidden = ~valid[None] & ~jnp.eye(len(valid), dtype=bool)
-    forward = jnp.where(hidden, NEGATIVE, logits)
-    backward = jnp.where(hidden, NEGATIVE, logits.T)
-    return 0.5 * (_diagonal_loss(forward, valid) + _diagonal_loss(backward, valid))
+    return _contrast_both(collaborative, semantic, temperature, hidden, valid)
 
 
-def _diagonal_loss(logits: jax.Array, counted: jax.Array) -> jax.Array:
-    losses = jax.nn.logsumexp(logits, axis=1) - jnp.diagonal(logits)
-    weights = counted.astype(jnp.float32)
-    return (losses * weights).sum() / jnp.maximum(weights.sum(), 1.0)
+def _contrast_both(
+    ours: jax.Array,
+    theirs: jax.Array,
+    temperature: jax.Array | float,
+    hidden: jax.Array,
+    counted: jax.Array,
+) -> jax.Array:
+    """Mean over the counted rows of InfoNCE from either side; hidden: bool [R, R], no negatives."""
+    own = jnp.eye(len(ours), dtype=bool)
+
+    def contrast(rows: jax.Array, others: jax.Array) -> jax.Array:
+        # A product for each side, and no `diagonal`: devices that share the rows would exchange
+        # the transposed logits, and indices.
+        logits = rows @ others.T / temperature
+        positive = jnp.where(own, logits, 0.0).sum(axis=1)
+        total = jax.nn.logsumexp(jnp.where(hidden, NEGATIVE, logits), axis=1)
+        return masked_average(total - positive, counted)
+
+    return 0.5 * (contrast(ours, theirs) + contrast(theirs, ours))

@@ -30,7 +30,7 @@ def contrastive_alignment(
 ) -> jax.Array:
     """InfoNCE between each reasoning state and its row's target item, averaged over steps.
 
-    states [K, B, D], already mapped; temperatures [K]. The negatives are the targets of at most
+    states [B, K, D], already mapped; temperatures [K]. The negatives are the targets of at most
     `negatives` other rows of the batch, evenly spread over it, without those that are the row's own
     target or that its history holds; padded rows are on neither side. Cosine over temperature minus
     log popularity.
@@ -41,15 +41,16 @@ def contrastive_alignment(
     # With a stride each device gives some of its own rows, and no more are sent than are compared.
     other = slice(None, None, -(-len(target) // negatives))
     allowed = ~_share_target(target, target[other], taken) & (valid[other] != 0)
-    states = unit(states) / temperatures[:, None, None]
-    items = unit(items)
-    shift = jnp.where(allowed, -log_popularity[other], NEGATIVE)
-    # States as rows of one matrix: products with one long axis, as in `common.nn.dense`.
+    states, items = unit(states) / temperatures[:, None], unit(items)
+    # States as rows of one matrix: products with one long axis, as in `common.nn.dense`. With the
+    # steps first, devices that share the rows of the batch would send them around.
     rows = states.reshape(-1, states.shape[2])
-    logits = (rows @ items[other].T).reshape(*states.shape[:2], -1).astype(jnp.float32) + shift
-    positive = jnp.einsum("kbd,bd->kb", states, items).astype(jnp.float32) - log_popularity
+    logits = (rows @ items[other].T).reshape(*states.shape[:2], -1).astype(jnp.float32)
+    logits = logits + jnp.where(allowed, -log_popularity[other], NEGATIVE)[:, None]
+    positive = jnp.einsum("bkd,bd->bk", states, items).astype(jnp.float32)
+    positive = positive - log_popularity[:, None]
     losses = jax.nn.softplus(jax.nn.logsumexp(logits, axis=2) - positive)
-    return masked_average(losses.mean(axis=0), valid)
+    return masked_average(losses.mean(axis=1), valid)
 
 
 def evidence_likelihood(

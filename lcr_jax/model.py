@@ -17,6 +17,7 @@ from flax import linen as nn
 
 from common.nn.dense import Dense
 from common.nn.embedding import Embedding, Lookup, table_init
+from common.nn.shards import count_shards
 from lcr_jax.encoder import Encoder, Intent, Memory
 from lcr_jax.readout import keep_steps
 from lcr_jax.reasoner import Reasoner, Reasoning
@@ -59,8 +60,9 @@ class LCR(nn.Module):
 
     def lookup(self, batch: Arrays, constants: Arrays) -> Lookup:
         """Item and query vectors for the ids of this batch."""
+        rows = len(batch["target"])
         histories = batch["rec_item"].size + batch["search_click"].size
-        return Lookup(self.embedding, constants, histories)
+        return Lookup(self.embedding, constants, histories // count_shards(rows), rows)
 
     def encode(self, batch: Arrays, lookup: Lookup, deterministic: bool) -> Encoded:
         """Encodes the histories and runs the K reasoning steps."""

@@ -14,6 +14,7 @@ import jax.numpy as jnp
 from common.data.view import candidate_items
 from common.nn.embedding import Lookup
 from common.nn.losses import binary_cross_entropy, fused_softmax, sampled_softmax
+from common.nn.shards import hold_whole
 from lcr_jax import losses
 from lcr_jax.distractors import add_distractors
 from lcr_jax.model import LCR, Encoded
@@ -85,13 +86,12 @@ class Pass(NamedTuple):
         return sampled_softmax(scores, self.constants["log_popularity"][candidates], valid)
 
     def _contrastive(self) -> jax.Array:
-        states = self.encoded.reasoning.states[:, 1:].swapaxes(0, 1)
-        steps = states.shape[0]
+        states = self.module.state_map(self.encoded.reasoning.states[:, 1:])
+        steps = states.shape[1]
         earlier = jnp.arange(steps - 1, -1, -1, dtype=jnp.float32)
         growth = self.settings.temperature_growth**earlier
-        mapped = self.module.state_map(states)
         temperatures, negatives = self._temperature() * growth, self.settings.contrastive_negatives
-        return losses.contrastive_alignment(mapped, self._targets(), temperatures, negatives)
+        return losses.contrastive_alignment(states, self._targets(), temperatures, negatives)
 
     def _evidence(self) -> jax.Array:
         return losses.evidence_likelihood(
@@ -127,15 +127,17 @@ class Pass(NamedTuple):
         )
         clicked = (clicks[..., 0] != 0) & (batch["search_mask"] != 0)
         clicked &= (batch["valid"] != 0)[:, None]
-        # The most recent clicked searches: pads are at the end, so count from the last real one.
-        newness = jnp.where(clicked, jnp.arange(clicked.shape[1]), -1)
-        newest, where = jax.lax.top_k(newness, min(s.alignment_pairs, clicked.shape[1]))
-        queries = jnp.take_along_axis(batch["search_query"], where, axis=1).reshape(-1)
-        items = jnp.take_along_axis(clicks[..., 0], where, axis=1).reshape(-1)
+        # The most recent clicked searches: pads are at the end, so count from there. By sums, as
+        # devices that share the rows would send them around for a `top_k`.
+        behind = jnp.cumsum(clicked[:, ::-1], axis=1)[:, ::-1]
+        wanted = 1 + jnp.arange(min(s.alignment_pairs, clicked.shape[1]))
+        chosen = clicked[..., None] & (behind[..., None] == wanted)
+        queries = (chosen * batch["search_query"][..., None]).sum(axis=1).reshape(-1)
+        items = (chosen * clicks[..., :1]).sum(axis=1).reshape(-1)
 
         def draw(key: jax.Array, table: str) -> jax.Array:
             count = self.constants[table].shape[0]
-            return jax.random.randint(key, (s.alignment_negatives,), 1, count)
+            return hold_whole(jax.random.randint(key, (s.alignment_negatives,), 1, count))
 
         item_key, query_key = jax.random.split(key)
         other_items = draw(item_key, "item_categories")
@@ -144,9 +146,9 @@ class Pass(NamedTuple):
         return losses.query_item_alignment(
             lookup.queries(queries),
             lookup.items(items),
-            lookup.queries(other_queries),
-            lookup.items(other_items),
-            newest.reshape(-1) >= 0,
+            lookup.queries(other_queries, shared=True),
+            lookup.items(other_items, shared=True),
+            chosen.any(axis=1).reshape(-1),
             self.module.alignment_form,
             jnp.maximum(temperature, 0.01),
         )

@@ -7,7 +7,8 @@ Source: the input layer of UniSAR and GSERec (tanh of a linear map).
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -16,6 +17,7 @@ from flax import linen as nn
 
 from common.nn.attention import masked_mean
 from common.nn.dense import Dense
+from common.nn.shards import copy_for_shards, look_up
 
 table_init = nn.initializers.xavier_normal()
 
@@ -57,6 +59,17 @@ class Embedding(nn.Module):
         return vectors * (ids != 0)[..., None]
 
 
+class Pooled(NamedTuple):
+    """The vectors of all ids of a kind."""
+
+    table: jax.Array  # [I + 1, D]
+    copies: jax.Array  # [S, I + 1, D], of `copy_for_shards`
+
+    def find(self, ids: jax.Array, shared: bool) -> jax.Array:
+        alone = shared or len(self.copies) == 1
+        return self.table[ids] if alone else look_up(self.copies, ids)
+
+
 class Lookup:
     """Vectors by id. A table that is smaller than what a batch asks for is computed once.
 
@@ -65,33 +78,43 @@ class Lookup:
     """
 
     def __init__(
-        self, embedding: Embedding, constants: Mapping[str, jax.Array], requested: int
+        self,
+        embedding: Embedding,
+        constants: Mapping[str, jax.Array],
+        requested: int,
+        rows: int = 1,
     ) -> None:
-        self._embedding = embedding
-        self._constants = constants
+        """requested: ids that a device asks for; rows: of the batch, the first axis of those ids"""
+        self._embedding, self._constants, self._rows = embedding, constants, rows
         n_items = constants["item_categories"].shape[0]
         n_queries = constants["query_tokens"].shape[0]
-        self._items = self.all_items() if n_items <= requested else None
-        self._queries = (
-            embedding.queries(jnp.arange(n_queries), constants) if n_queries <= requested else None
+        self._items = self._open(self.all_items, n_items <= requested)
+        self._queries = self._open(
+            lambda: embedding.queries(jnp.arange(n_queries), constants), n_queries <= requested
         )
+
+    def _open(self, make: Callable[[], jax.Array], worth_it: bool) -> Pooled | None:
+        if not worth_it:
+            return None
+        table = make()
+        return Pooled(table, copy_for_shards(table, self._rows))
 
     def all_items(self) -> jax.Array:
         """Vectors of the whole catalogue, row 0 the padding: [I + 1, D]."""
         count = self._constants["item_categories"].shape[0]
         return self._embedding.items(jnp.arange(count), self._constants)
 
-    def items(self, ids: jax.Array) -> jax.Array:
-        """Item vectors [..., D] of ids int32 [...]."""
+    def items(self, ids: jax.Array, shared: bool = False) -> jax.Array:
+        """Item vectors [..., D] of ids int32 [...]. shared: the ids are not of single rows"""
         if self._items is None:
             return self._embedding.items(ids, self._constants)
-        return self._items[ids]
+        return self._items.find(ids, shared)
 
-    def queries(self, ids: jax.Array) -> jax.Array:
-        """Query vectors [..., D] of ids int32 [...]."""
+    def queries(self, ids: jax.Array, shared: bool = False) -> jax.Array:
+        """Query vectors [..., D] of ids int32 [...]; as `items`."""
         if self._queries is None:
             return self._embedding.queries(ids, self._constants)
-        return self._queries[ids]
+        return self._queries.find(ids, shared)
 
     def searches(self, queries: jax.Array, clicks: jax.Array) -> jax.Array:
         """Search events [B, L, D]: query plus the mean of its clicked items.

@@ -10,14 +10,13 @@ import jax.numpy as jnp
 import optax
 
 from common.nn.attention import NEGATIVE
+from common.nn.shards import count_shards, splits_tables
 from common.platform import find_platform
 
 # The fused softmax makes at most so many scores at a time, 256 MB. XLA keeps two arrays of that
 # size, so without this bound the memory would grow with the catalogue.
 BLOCK_SCORES = 2**26
 BLOCK = 128  # its rows at a time on a CPU: their scores of 12,000 items stay in the cache
-# The axes of `common.training.mesh` over which rows of a batch, and rows of a table, are split.
-ROWS_AXIS, TABLE_AXIS = "data", "model"
 _MOST_SHARE = 0.999  # of all draws that the positive may have; another item is always possible
 
 
@@ -86,8 +85,8 @@ def _run_fused(
     weight = valid.astype(jnp.float32) / jnp.maximum(valid.astype(jnp.float32).sum(), 1.0)
     shards = count_shards(rows)
     # A block of a table that several devices share would have to be sent to all of them.
-    shared = jax.sharding.get_abstract_mesh().shape.get(TABLE_AXIS, 1) > 1
-    scan = scan_rows if shared or find_platform() == "cpu" else scan_items
+    by_rows = splits_tables() or find_platform() == "cpu"
+    scan = scan_rows if by_rows else scan_items
     if shards == 1:  # in a batch of one XLA would keep another array as large as a block's scores
         log_total, state_grad, table_grad = scan(states, weight, table)
     else:
@@ -177,15 +176,6 @@ def scan_items(
 
     state_grad, grads = jax.lax.scan(differentiate, jnp.zeros_like(states), (padded, hidden))
     return log_total, state_grad, grads.reshape(-1, width)[:items]
-
-
-def count_shards(rows: int) -> int:
-    """Devices that share the rows, by the mesh around the call; 1 where they do not divide.
-
-    A scan over blocks of rows that several devices share would have each device do all of them.
-    """
-    shards: int = jax.sharding.get_abstract_mesh().shape.get(ROWS_AXIS, 1)
-    return shards if rows % shards == 0 else 1
 
 
 def _scale_fused(

@@ -41,13 +41,16 @@ def describe_device(mesh: Mesh) -> dict[str, Any]:
     return {"platform": device.platform, "kind": device.device_kind, "count": mesh.devices.size}
 
 
-def read_mesh(text: str) -> Mesh:
+def read_mesh(
+    text: str, devices: Sequence[jax.Device] | None = None, name: str = "config.mesh"
+) -> Mesh:
     """The mesh of `config.mesh`: "" for all devices on "data", "data:8", or "data:4,model:2".
 
+    devices: None = all there are; name: of what has the text
     An axis that is not named has one device. With several processes all devices must be used.
     Raises InputError for text that is no mesh, and for more devices than there are.
     """
-    devices = jax.devices()
+    devices = jax.devices() if devices is None else devices
     if not text:
         return make_mesh(devices)
     sizes = {DATA: 1, MODEL: 1}
@@ -55,21 +58,21 @@ def read_mesh(text: str) -> Mesh:
         axis, _, size = part.strip().partition(":")
         if axis not in sizes or not size.isdecimal() or int(size) < 1:
             raise InputError(
-                f"config.mesh = {text!r}: {part.strip()!r} is no axis with its devices; write it "
+                f"{name} = {text!r}: {part.strip()!r} is no axis with its devices; write it "
                 "as data:8 or data:4,model:2"
             )
         sizes[axis] = int(size)
     asked = sizes[DATA] * sizes[MODEL]
     if asked > len(devices) or (asked < len(devices) and jax.process_count() > 1):
         raise InputError(
-            f"config.mesh = {text!r}: asks for {asked} devices, there are {len(devices)} of "
+            f"{name} = {text!r}: asks for {asked} devices, there are {len(devices)} of "
             f"{jax.process_count()} process(es); ask for as many, or leave it empty"
         )
     mesh = make_mesh(devices[:asked], sizes[MODEL])
     try:
         find_part(mesh)
     except ValueError as error:
-        raise InputError(f"config.mesh = {text!r}: {error}") from None
+        raise InputError(f"{name} = {text!r}: {error}") from None
     return mesh
 
 

@@ -34,10 +34,20 @@ def place_key(seed: int, name: str, mesh: Mesh) -> jax.Array:
 
 def init_params(task: Task, key: jax.Array, batch: Batch, mesh: Mesh) -> tuple[Params, Constants]:
     """Runs `task.init` on the devices: tables split, a full copy of the constants."""
+    init, arguments = make_init(task, key, batch, mesh)
+    made: tuple[Params, Constants] = init(*arguments)
+    return made
+
+
+def make_init(
+    task: Task, key: jax.Array, batch: Batch, mesh: Mesh
+) -> tuple[Callable[..., Any], tuple[Any, ...]]:
+    """What `init_params` runs, jitted, and its arguments. batch: arrays, or shapes to be compiled
+    for"""
     params, _ = jax.eval_shape(task.init, key, batch)
     shardings = (place_params(params, mesh, task.split_tables), full_sharding(mesh))
     make, arguments = plan_init(task.init, key, batch)
-    return jax.jit(make, out_shardings=shardings)(*arguments)
+    return jax.jit(make, out_shardings=shardings), arguments
 
 
 def prepare_constants(stage: Stage, params: Params, constants: Constants, mesh: Mesh) -> Constants:

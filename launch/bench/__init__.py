@@ -10,6 +10,8 @@
     python -m launch.bench losses [--items=100000] [--rows=512] [--out=FILE.json]
     python -m launch.bench catalogue [--users=22700] [--items=673415] [--out=FILE.json]
     python -m launch.bench saves [--megabytes=250] [--folder=DIR] [--out=FILE.json]
+    python -m launch.bench compile [--for=cpu|h100|v5e:4x4] [--programs=NAMES] [--out=FILE.json]
+    python -m launch.bench pod --config=FILE [--topology=v5e:4x4] [--mesh=data:16] [--out=FILE.json]
 
 The first word is the subject; `SUBJECT --help` lists its flags. `my_package:METHOD` measures a
 method from outside of the project. `--all` runs all subjects with small arguments and gathers
@@ -23,7 +25,7 @@ from collections.abc import Sequence
 
 from common.errors import InputError
 from common.runs.methods import PLACES
-from launch.bench import catalogue, data, levers, losses, saves
+from launch.bench import catalogue, compiling, data, levers, losses, pod, saves
 from launch.bench.all_subjects import run_all
 from launch.bench.device import run_device
 from launch.bench.machine import describe_machine
@@ -41,6 +43,8 @@ SUBJECTS: dict[str, Subject] = {
     "losses": losses.SUBJECT,
     "catalogue": catalogue.SUBJECT,
     "saves": saves.SUBJECT,
+    "compile": compiling.SUBJECT,
+    "pod": pod.SUBJECT,
 }
 
 

@@ -42,6 +42,8 @@ def run_all(argv: Sequence[str], subjects: Mapping[str, Subject], machine: str) 
     }
     start = time.perf_counter()
     for name, subject in subjects.items():
+        if subject.small is None:
+            continue
         print(f"\n== {name} {' '.join(subject.small)}", flush=True)
         report["subjects"][name] = run_alone(name, subject.small)
         report["seconds"] = time.perf_counter() - start

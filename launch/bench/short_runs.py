@@ -29,15 +29,18 @@ from launch.command import Terminated
 
 
 @contextmanager
-def open_folder(data: str, preset: str) -> Iterator[Path]:
-    """The dataset folder that is given, or one of a synthetic preset, for as long as it is open."""
+def open_folder(data: str, preset: str, **options: Any) -> Iterator[Path]:
+    """The dataset folder that is given, or one of a synthetic preset, for as long as it is open.
+
+    options: of `generate`
+    """
     if data:
         yield Path(data)
         return
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / preset
         # Training reads no candidate lists, so the shortest will do.
-        write_dataset(path, generate(preset, seed=0), PrepareSettings(negatives=1))
+        write_dataset(path, generate(preset, seed=0, **options), PrepareSettings(negatives=1))
         yield path
 
 

@@ -30,7 +30,8 @@ class Subject(NamedTuple):
     # "summary" is what `--all` tells: {figure with its unit: number}
     measure: Callable[..., Report]
     tell: Callable[[Report], None]  # prints a report, which has the flags by their names too
-    small: Sequence[str]  # words for `--all`: a minute or two on 2 CPU cores
+    # Words for `--all`: a minute or two on 2 CPU cores; None = it is no part of it
+    small: Sequence[str] | None
 
 
 def run_subject(subject: Subject, argv: Sequence[str]) -> None:
@@ -39,7 +40,7 @@ def run_subject(subject: Subject, argv: Sequence[str]) -> None:
     Raises InputError for bad flags and for a file that cannot be written, before measuring.
     """
     groups, out = read_flags(subject.flags(), argv, subject.doc)
-    asked = {name: value for group in groups for name, value in vars(group).items()}
+    asked = {flag_of(name): value for group in groups for name, value in vars(group).items()}
     report = asked | subject.measure(*groups)
     report |= {**describe_software(), "peak_memory": measure_memory()}
     print_software(report)
@@ -69,14 +70,19 @@ def read_flags(
     flags.DEFINE_string("out", None, place, flag_values=values)
     parse_flags(values, argv, doc)
     filled = [
-        replace(group, **{name: values[name].value for name in known})
+        replace(group, **{name: values[flag_of(name)].value for name in known})
         for group, known in zip(groups, settings, strict=True)
     ]
     return filled, (check or check_out)(values.out)
 
 
+def flag_of(field: str) -> str:
+    """The flag of a field: `for_` is --for, which no field can be called."""
+    return field.removesuffix("_")
+
+
 def _define(values: flags.FlagValues, setting: Setting) -> None:
-    name, default, meaning = setting.key, setting.default, setting.rule.meaning
+    name, default, meaning = flag_of(setting.key), setting.default, setting.rule.meaning
     if setting.kind is bool:
         flags.DEFINE_bool(name, default, meaning, flag_values=values)
     elif setting.choices:

@@ -48,13 +48,13 @@ def contrast(states, items, target, taken, valid, log_popularity=None, negatives
     rows = len(target)
     popularity = jnp.zeros(rows) if log_popularity is None else log_popularity
     targets = make_targets(items, target, taken, popularity, valid)
-    return losses.contrastive_alignment(states, targets, jnp.full(states.shape[0], 0.5), negatives)
+    return losses.contrastive_alignment(states, targets, jnp.full(states.shape[1], 0.5), negatives)
 
 
 @pytest.mark.parametrize(("negatives", "others"), [(9, [0, 1, 2, 3]), (2, [0, 2]), (3, [0, 2])])
 def test_contrastive_alignment_equals_a_loop(negatives, others):
     rng = np.random.default_rng(0)
-    states, items = rng.normal(size=(2, 4, 3)), rng.normal(size=(4, 3))
+    states, items = rng.normal(size=(4, 2, 3)), rng.normal(size=(4, 3))
     target, taken = [5, 6, 5, 7], np.array([[7, 0], [1, 0], [2, 6], [0, 0]])
     valid, popularity = [1, 1, 1, 0], rng.normal(size=4)
     terms = []
@@ -66,7 +66,7 @@ def test_contrastive_alignment_equals_a_loop(negatives, others):
                     continue
                 if j == i:
                     correct = len(logits)
-                u, v = states[step, i], items[j]
+                u, v = states[i, step], items[j]
                 cosine = u @ v / np.linalg.norm(u) / np.linalg.norm(v)
                 logits.append(cosine / 0.5 - popularity[j])
             terms.append(softmax_loss(logits, correct))
@@ -77,7 +77,7 @@ def test_contrastive_alignment_equals_a_loop(negatives, others):
 
 def test_masked_pairs_get_no_gradient():
     rng = np.random.default_rng(1)
-    states, items = jnp.asarray(rng.normal(size=(1, 3, 4))), jnp.asarray(rng.normal(size=(3, 4)))
+    states, items = jnp.asarray(rng.normal(size=(3, 1, 4))), jnp.asarray(rng.normal(size=(3, 4)))
     taken = np.array([[9], [0], [0]])  # row 0 took the target of row 2
 
     def first_row(items):

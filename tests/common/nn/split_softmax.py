@@ -11,7 +11,7 @@ import jax
 import numpy as np
 from jax.sharding import NamedSharding, PartitionSpec
 
-from common.nn import losses
+from common.nn import losses, shards
 from common.platform import made_for
 from common.training.mesh import DATA, MODEL, read_mesh
 
@@ -51,10 +51,10 @@ def run(platform: str, text: str) -> dict[str, Any]:
 def main() -> None:
     jax.config.update("jax_platforms", "cpu")
     jax.config.update("jax_num_cpu_devices", 8)
-    assert (losses.ROWS_AXIS, losses.TABLE_AXIS) == (DATA, MODEL)
-    assert losses.count_shards(ROWS) == 1  # no mesh around
+    assert (shards.ROWS_AXIS, shards.TABLE_AXIS) == (DATA, MODEL)
+    assert shards.count_shards(ROWS) == 1  # no mesh around
     with jax.sharding.use_abstract_mesh(read_mesh("data:8").abstract_mesh):
-        assert (losses.count_shards(ROWS), losses.count_shards(ROWS + 1)) == (8, 1)
+        assert (shards.count_shards(ROWS), shards.count_shards(ROWS + 1)) == (8, 1)
     losses.BLOCK = 8  # five blocks on one device
     print(json.dumps({f"{platform} {mesh}": run(platform, mesh) for platform, mesh in CASES}))
 

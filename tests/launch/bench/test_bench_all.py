@@ -56,7 +56,7 @@ def test_a_process_that_is_killed_has_no_report(monkeypatch):
 @pytest.mark.parametrize("name", bench.SUBJECTS)
 def test_a_bad_out_is_told_before_measuring(name, tmp_path, refuse):
     """And the small arguments of each subject are arguments that it knows."""
-    small = bench.SUBJECTS[name].small
+    small = bench.SUBJECTS[name].small or ()
     for out, message in (
         (tmp_path / "none" / "x.json", "no such folder; make it first"),
         (tmp_path, "is a folder; give a file in it"),
