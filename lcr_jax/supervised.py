@@ -110,6 +110,7 @@ class Pass(NamedTuple):
             jnp.concatenate([batch["rec_item"], clicks.reshape(len(clicks), -1)], axis=1),
             self.constants["log_popularity"][target],
             batch["valid"],
+            len(self.constants["log_popularity"]),
         )
 
     def _temperature(self) -> jax.Array:
