@@ -127,11 +127,14 @@ class Pass(NamedTuple):
         )
         clicked = (clicks[..., 0] != 0) & (batch["search_mask"] != 0)
         clicked &= (batch["valid"] != 0)[:, None]
-        # The most recent clicked searches: pads are at the end, so count from the last real one.
-        newness = jnp.where(clicked, jnp.arange(clicked.shape[1]), -1)
-        newest, where = jax.lax.top_k(newness, min(s.alignment_pairs, clicked.shape[1]))
-        queries = jnp.take_along_axis(batch["search_query"], where, axis=1).reshape(-1)
-        items = jnp.take_along_axis(clicks[..., 0], where, axis=1).reshape(-1)
+        # The p-th newest clicked search has p clicked ones from itself on: pads are at the end.
+        later = jnp.tri(clicked.shape[1], dtype=bool).T
+        count = (clicked[:, None, :] & later).sum(axis=2)
+        places = jnp.arange(1, min(s.alignment_pairs, clicked.shape[1]) + 1)
+        newest = clicked[:, None, :] & (count[:, None, :] == places[:, None])
+
+        def pick(ids: jax.Array) -> jax.Array:
+            return (ids[:, None, :] * newest).sum(axis=2).reshape(-1)
 
         def draw(key: jax.Array, table: str) -> jax.Array:
             count = self.constants[table].shape[0]
@@ -142,11 +145,11 @@ class Pass(NamedTuple):
         other_queries = draw(query_key, "query_tokens")
         temperature = s.alignment_temperature * jnp.exp(self.module.alignment_scale)
         return losses.query_item_alignment(
-            lookup.queries(queries),
-            lookup.items(items),
+            lookup.queries(pick(batch["search_query"])),
+            lookup.items(pick(clicks[..., 0])),
             lookup.queries(other_queries),
             lookup.items(other_items),
-            newest.reshape(-1) >= 0,
+            newest.any(axis=2).reshape(-1),
             self.module.alignment_form,
             jnp.maximum(temperature, 0.01),
         )
