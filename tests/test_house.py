@@ -19,7 +19,7 @@ MAY_IMPORT = {
     **{method: {method, "common"} for method in METHODS},
     "common.training": {"common"},
     "common.ranking": {"common"},
-    "common.nn": {"common.nn", "common.errors"},
+    "common.nn": {"common.nn", "common.errors", "common.platform"},
     "common.report": {"common.report", "common.errors", "common.printable"},
     "common.settings": {
         "common.settings",
