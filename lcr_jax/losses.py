@@ -23,6 +23,7 @@ class Targets(NamedTuple):
     taken: jax.Array  # int32 [B, L]: items of the row's history, 0 pads
     log_popularity: jax.Array  # [B]
     valid: jax.Array  # [B]
+    catalogue: int  # ids are below it
 
 
 def contrastive_alignment(
@@ -37,10 +38,10 @@ def contrastive_alignment(
     Aligning states with the target: abstract of arXiv 2508.04152; the form is ours. The bound too:
     with all rows of a batch that many devices share, what each device holds would grow with them.
     """
-    items, target, taken, log_popularity, valid = targets
+    items, target, taken, log_popularity, valid, catalogue = targets
     # With a stride each device gives some of its own rows, and no more are sent than are compared.
     other = slice(None, None, -(-len(target) // negatives))
-    allowed = ~_share_target(target, target[other], taken) & (valid[other] != 0)
+    allowed = ~_share_target(target, target[other], taken, catalogue) & (valid[other] != 0)
     states, items = unit(states) / temperatures[:, None], unit(items)
     # States as rows of one matrix: products with one long axis, as in `common.nn.dense`. With the
     # steps first, devices that share the rows of the batch would send them around.
@@ -71,9 +72,9 @@ def evidence_likelihood(
     long as the intent vetoes what does not fit; as a mixture, weight on a search that does not
     explain the target costs likelihood.
     """
-    items, target, taken, log_popularity, valid = targets
+    items, target, taken, log_popularity, valid, catalogue = targets
     other = slice(None, negatives)
-    allowed = ~_share_target(target, target[other], taken) & (valid[other] != 0)
+    allowed = ~_share_target(target, target[other], taken, catalogue) & (valid[other] != 0)
     sources, items = unit(sources), unit(items)
     own = jnp.einsum("bnd,bd->bn", sources, items).astype(jnp.float32) / temperature
     own = own - log_popularity[:, None]
@@ -84,17 +85,20 @@ def evidence_likelihood(
     return masked_average(-jax.nn.logsumexp(joint, axis=3).mean(axis=(1, 2)), valid)
 
 
-def _share_target(target: jax.Array, others: jax.Array, taken: jax.Array) -> jax.Array:
-    """bool [B, j]: whether others[j] is no negative of row b: its target, or in its history."""
+def _share_target(
+    target: jax.Array, others: jax.Array, taken: jax.Array, catalogue: int
+) -> jax.Array:
+    """bool [B, j]: whether others[j] is no negative of row b: its target, or in its history.
+
+    All are ids below `catalogue`.
+    """
     # A column for each distinct id and one for all the rest: comparing each event with each of the
-    # others takes L times the memory.
+    # others takes L times the memory, and looking for it in a sorted list a loop on a GPU.
     count = others.shape[0]
-    ordered = jnp.sort(others)
-    place = jnp.searchsorted(ordered, taken)
-    place = jnp.where(ordered[jnp.minimum(place, count - 1)] == taken, place, count)
+    column = jnp.full(catalogue, count).at[others].min(jnp.arange(count))
     rows = jnp.arange(taken.shape[0])[:, None]
-    held = jnp.zeros((taken.shape[0], count + 1), bool).at[rows, place].set(True)
-    return (target[:, None] == others) | held[:, jnp.searchsorted(ordered, others)]
+    held = jnp.zeros((taken.shape[0], count + 1), bool).at[rows, column[taken]].set(True)
+    return (target[:, None] == others) | held[:, column[others]]
 
 
 def query_item_alignment(

@@ -14,7 +14,7 @@ import jax
 import jax.numpy as jnp
 
 from lcr_jax.model import LCR, Encoded
-from lcr_jax.reasoner import Reasoning, gather_steps
+from lcr_jax.reasoner import Reasoning
 
 SIGMA_FLOOR = 1e-6  # a mean of zeros must not make sigma zero
 
@@ -45,16 +45,12 @@ def roll_out(
     """
 
     def walk_once(own: jax.Array) -> Rollout:
-        sigmas = []
-
         def sample(k: int, mean: jax.Array) -> jax.Array:
-            sigma = measure_sigma(mean, scale)
-            sigmas.append(sigma)
-            state = mean + sigma[:, None] * own[k - 1]
+            state = mean + measure_sigma(mean, scale)[:, None] * own[k - 1]
             return state if through_samples else jax.lax.stop_gradient(state)
 
         reasoning, means = walk(model, params, encoded, sample)
-        return Rollout(reasoning, means, jnp.stack(sigmas, axis=1))
+        return Rollout(reasoning, means, measure_sigma(means, scale))
 
     return jax.vmap(walk_once)(noise)
 
@@ -80,17 +76,7 @@ def walk(
     """
 
     def run(module: LCR) -> tuple[Reasoning, jax.Array]:
-        reasoner, memory = module.reasoner, encoded.memory
-        searches = reasoner.project(memory)
-        states, means = [encoded.reasoning.states[:, 0]], []
-        evidence, gates = [], []
-        for k in range(1, module.settings.steps + 1):
-            step = reasoner.step(k, jnp.stack(states, axis=1), searches, memory, True)
-            means.append(step.mean)
-            evidence.append(step.evidence)
-            gates.append(step.openness)
-            states.append(choose(k, step.mean))
-        return gather_steps(states, evidence, gates), jnp.stack(means, axis=1)
+        return module.reasoner.walk(encoded.reasoning.states[:, 0], encoded.memory, choose, True)
 
     return model.apply({"params": params}, method=run)
 

@@ -6,7 +6,7 @@ Iterating over searches in latent space: abstract of arXiv 2508.04152; every for
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable
 from typing import NamedTuple
 
 import jax
@@ -39,16 +39,7 @@ class Step(NamedTuple):
     mean: jax.Array  # [B, D]: mu_k, the next state where nothing is sampled
     evidence: jax.Array  # float32 [B, H, N + 1]
     openness: jax.Array  # [B]: mean of the gate
-
-
-def gather_steps(
-    states: Sequence[jax.Array], evidence: Sequence[jax.Array], gates: Sequence[jax.Array]
-) -> Reasoning:
-    """One `Reasoning` of K + 1 states [B, D] and what K >= 1 steps gave beside them."""
-    stacked = jnp.stack(evidence, axis=1)
-    return Reasoning(
-        jnp.stack(states, axis=1), stacked, jnp.stack(gates, axis=1), stacked.mean(axis=(1, 2))
-    )
+    past: tuple[Projected, ...]  # keys and values [B, 1, ...] of the states before it
 
 
 class Reasoner(nn.Module):
@@ -88,39 +79,55 @@ class Reasoner(nn.Module):
             uniform = mask / mask.sum(axis=1, keepdims=True).astype(jnp.float32)
             nothing = jnp.zeros((batch, 0, s.heads, mask.shape[1]), jnp.float32)
             return Reasoning(intent[:, None], nothing, jnp.zeros((batch, 0)), uniform)
-        searches = self.project(memory)
-        states, evidence, gates = [intent], [], []
-        for k in range(1, s.steps + 1):
-            result = self.step(k, jnp.stack(states, axis=1), searches, memory, deterministic)
-            states.append(result.mean)
-            evidence.append(result.evidence)
-            gates.append(result.openness)
-        return gather_steps(states, evidence, gates)
+        return self.walk(intent, memory, lambda k, mean: mean, deterministic)[0]
 
-    def project(self, memory: Memory) -> Projected:
-        """Keys and values of the searches, for all steps: weights are shared, memory is fixed."""
-        return self.cross_search.project(self.memory_norm(memory.search))
+    def walk(
+        self,
+        intent: jax.Array,
+        memory: Memory,
+        choose: Callable[[int, jax.Array], jax.Array],
+        deterministic: bool,
+    ) -> tuple[Reasoning, jax.Array]:
+        """K >= 1 steps, where choose(k, mu_k [B, D]) says which state [B, D] they go on from.
 
-    def step(
+        Returns the reasoning and the means mu_k [B, K, D].
+        """
+        # Weights are shared and the memory is fixed: projected once, for all steps.
+        searches = self.cross_search.project(self.memory_norm(memory.search))
+        states = [intent]
+        steps: list[Step] = []
+        for k in range(1, self.settings.steps + 1):
+            past = steps[-1].past if steps else ()
+            step = self._step(k, states[-1], past, searches, memory, deterministic)
+            steps.append(step)
+            states.append(choose(k, step.mean))
+        evidence = jnp.stack([step.evidence for step in steps], axis=1)
+        gates = jnp.stack([step.openness for step in steps], axis=1)
+        reasoning = Reasoning(jnp.stack(states, axis=1), evidence, gates, evidence.mean((1, 2)))
+        return reasoning, jnp.stack([step.mean for step in steps], axis=1)
+
+    def _step(
         self,
         k: int,
-        states: jax.Array,
+        state: jax.Array,
+        past: tuple[Projected, ...],
         searches: Projected,
         memory: Memory,
         deterministic: bool,
     ) -> Step:
-        """Step k >= 1, from the states [B, k, D] so far, r_0 .. r_{k-1}; searches: of `project`.
+        """Step k >= 1 from the state r_{k-1} [B, D]; past: of r_0 .. r_{k-2}, as the last step left
+        it; searches: projected.
 
-        The earlier states may be the reasoner's own or sampled ones: nothing else is remembered.
+        The states may be the reasoner's own or sampled ones: nothing else is remembered.
         """
-        past = states + self.places[:k]
-        here = states[:, -1] + self.places[k]
-        look = self.look_back(
-            self.state_norm(here)[:, None],
-            self.state_norm(past),
-            jnp.ones(past.shape[:2], bool),
-            deterministic,
-        )
+        here = state + self.places[k]
+        # A state is looked at by every later step in the same way: projected once, when it comes.
+        both = self.state_norm(jnp.stack([state + self.places[k - 1], here], axis=1))
+        projected = self.look_back.project_all(both)
+        queries = tuple(part[:, 1:] for part in projected[0])
+        past = (*past, jax.tree.map(lambda part: part[:, :1], projected[1]))
+        seen = jax.tree.map(lambda *parts: jnp.concatenate(parts, axis=1), *past)
+        look = self.look_back.mix(queries, seen, None, deterministic)
         u = here + look[0][:, 0]
         prior = None
         if memory.support is not None:
@@ -137,7 +144,7 @@ class Reasoner(nn.Module):
         u = u + found
         if self.settings.reground:
             u = u + self._reground(u, memory, deterministic)
-        return Step(u + self.inner(self.inner_norm(u)), weights[:, :, 0], openness)
+        return Step(u + self.inner(self.inner_norm(u)), weights[:, :, 0], openness, past)
 
     def _reground(self, u: jax.Array, memory: Memory, deterministic: bool) -> jax.Array:
         looked, _ = self.ground(

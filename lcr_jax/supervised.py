@@ -111,6 +111,7 @@ class Pass(NamedTuple):
             jnp.concatenate([batch["rec_item"], clicks.reshape(len(clicks), -1)], axis=1),
             self.constants["log_popularity"][target],
             batch["valid"],
+            len(self.constants["log_popularity"]),
         )
 
     def _temperature(self) -> jax.Array:
@@ -127,13 +128,15 @@ class Pass(NamedTuple):
         )
         clicked = (clicks[..., 0] != 0) & (batch["search_mask"] != 0)
         clicked &= (batch["valid"] != 0)[:, None]
-        # The most recent clicked searches: pads are at the end, so count from there. By sums, as
-        # devices that share the rows would send them around for a `top_k`.
-        behind = jnp.cumsum(clicked[:, ::-1], axis=1)[:, ::-1]
-        wanted = 1 + jnp.arange(min(s.alignment_pairs, clicked.shape[1]))
-        chosen = clicked[..., None] & (behind[..., None] == wanted)
-        queries = (chosen * batch["search_query"][..., None]).sum(axis=1).reshape(-1)
-        items = (chosen * clicks[..., :1]).sum(axis=1).reshape(-1)
+        # The p-th newest clicked search has p clicked ones from itself on: pads are at the end. By
+        # sums: a `top_k` is many kernels, and devices that share the rows would send them around.
+        later = jnp.tri(clicked.shape[1], dtype=bool).T
+        count = (clicked[:, None, :] & later).sum(axis=2)
+        places = jnp.arange(1, min(s.alignment_pairs, clicked.shape[1]) + 1)
+        newest = clicked[:, None, :] & (count[:, None, :] == places[:, None])
+
+        def pick(ids: jax.Array) -> jax.Array:
+            return (ids[:, None, :] * newest).sum(axis=2).reshape(-1)
 
         def draw(key: jax.Array, table: str) -> jax.Array:
             count = self.constants[table].shape[0]
@@ -144,11 +147,11 @@ class Pass(NamedTuple):
         other_queries = draw(query_key, "query_tokens")
         temperature = s.alignment_temperature * jnp.exp(self.module.alignment_scale)
         return losses.query_item_alignment(
-            lookup.queries(queries),
-            lookup.items(items),
+            lookup.queries(pick(batch["search_query"])),
+            lookup.items(pick(clicks[..., 0])),
             lookup.queries(other_queries, shared=True),
             lookup.items(other_items, shared=True),
-            chosen.any(axis=1).reshape(-1),
+            newest.any(axis=2).reshape(-1),
             self.module.alignment_form,
             jnp.maximum(temperature, 0.01),
         )

@@ -85,7 +85,7 @@ def count_forward(settings: Settings, rows: int, items: int, queries: int) -> fl
         "encoder": settings.model.layers * (12 * (m + n) * d * d + 2 * (m + n) ** 2 * d),
         "intent": 3 * d * d,
         "search memory": 2 * n * d * d,
-        "reasoning": sum(14 * d * d + 2 * j * (d * d + d) + 2 * n * d for j in range(1, k + 1)),
+        "reasoning": sum(16 * d * d + 2 * (j + n) * d for j in range(1, k + 1)),
         "target attention": candidates * (2 * d * d + 2 * (m + n) * d),
         "scorer": 200 * d + candidates * (3 * 200 * d + 200 * 80 + 80 + d),
         "contrastive": (k + 1) * d * d + k * rows * d,

@@ -12,9 +12,10 @@ import jax
 import jax.numpy as jnp
 from flax import linen as nn
 
-from common.nn.dense import Dense, HeadDense
+from common.nn.dense import Dense, DenseWeights, multiply
 from common.nn.dropout import Dropout
 from common.nn.norm import LayerNorm
+from common.platform import find_platform
 
 NEGATIVE = -1e9  # additive mask; finite, so that a softmax over nothing stays finite
 
@@ -33,21 +34,30 @@ def masked_softmax(logits: jax.Array, mask: jax.Array) -> jax.Array:
 def masked_mean(values: jax.Array, mask: jax.Array) -> jax.Array:
     """Mean of `values` [..., L, D] over the L entries that mask [..., L] keeps; else zeros."""
     weights = mask.astype(values.dtype)
-    total = jnp.einsum("...ld,...l->...d", values, weights)
+    if find_platform() == "cpu":
+        total = jnp.einsum("...ld,...l->...d", values, weights)
+    else:  # no product of its own, so it joins what makes the values
+        total = (values * weights[..., None]).sum(axis=-2)
     return total / jnp.maximum(weights.sum(axis=-1), 1.0)[..., None]
 
 
-class Projected(NamedTuple):
-    """Keys and values, one array [B, L, D / H] for each head."""
+Parts = tuple[jax.Array, ...]
 
-    keys: tuple[jax.Array, ...]
-    values: tuple[jax.Array, ...]
+
+class Projected(NamedTuple):
+    """Keys and values, an array [B, L, G * D / H] for each group of G heads."""
+
+    keys: Parts
+    values: Parts
 
 
 class MultiHeadAttention(nn.Module):
     """Multi-head attention that also returns its weights.
 
     The keys and values may be projected once (`project`) and used for many queries (`attend`).
+    On a CPU every head is a group of its own: products over all heads have to move the heads' axis,
+    three times. Elsewhere all heads are one group: few large products, and layers of the same input
+    share one (docs/performance.md).
     """
 
     width: int
@@ -57,56 +67,99 @@ class MultiHeadAttention(nn.Module):
     def setup(self) -> None:
         if self.width % self.heads:
             raise ValueError(f"width {self.width} does not divide by {self.heads} heads")
-        self.query = HeadDense(self.width, self.heads)
-        self.key = HeadDense(self.width, self.heads)
-        self.value = HeadDense(self.width, self.heads)
+        self.query = DenseWeights(self.width)
+        self.key = DenseWeights(self.width)
+        self.value = DenseWeights(self.width)
         self.out = Dense(self.width)
         self.drop = Dropout(self.dropout)
 
     def project(self, memory: jax.Array) -> Projected:
         """Keys and values of a memory [B, L, D]."""
-        return Projected(self.key(memory), self.value(memory))
+        return Projected(*self._multiply(memory, self.key, self.value))
+
+    def project_all(self, x: jax.Array) -> tuple[Parts, Projected]:
+        """Queries, for `mix`, and keys and values, of x [B, L, D]."""
+        queries, *projected = self._multiply(x, self.query, self.key, self.value)
+        return queries, Projected(*projected)
 
     def attend(
         self,
         queries: jax.Array,
         projected: Projected,
-        mask: jax.Array,
+        mask: jax.Array | None,
         deterministic: bool,
         bias: jax.Array | None = None,
     ) -> tuple[jax.Array, jax.Array]:
         """Attends from queries [B, Q, D] to a projected memory.
 
-        mask: bool [B, L], the same for all queries, or [B, Q, L].
+        mask: bool [B, L], the same for all queries, or [B, Q, L]; None: everything is visible.
         bias: float32, broadcasts to [B, H, Q, L]: added to the logits before the mask.
         Returns the mixed values [B, Q, D] and the weights float32 [B, H, Q, L] before dropout.
         """
-        chex.assert_rank([queries, mask], [3, {2, 3}])
-        visible = mask if mask.ndim == 3 else mask[:, None]
-        scale = (self.width // self.heads) ** -0.5
-        if bias is not None:
-            bias = jnp.broadcast_to(bias, jnp.broadcast_shapes(bias.shape, (1, self.heads, 1, 1)))
-        weights, mixed = [], []
-        # Head by head: one product over all heads has to move the heads' axis, three times.
-        for head, query in enumerate(self.query(queries)):
-            logits = jnp.einsum("bqd,bld->bql", query * scale, projected.keys[head])
-            if bias is not None:
-                logits = logits + bias[:, head]
-            weights.append(masked_softmax(logits, visible))
-            kept = self.drop(weights[head], deterministic=deterministic).astype(query.dtype)
-            mixed.append(jnp.einsum("bql,bld->bqd", kept, projected.values[head]))
-        return self.out(jnp.concatenate(mixed, axis=-1)), jnp.stack(weights, axis=1)
+        (parts,) = self._multiply(queries, self.query)
+        return self.mix(parts, projected, mask, deterministic, bias)
 
     def __call__(
         self,
         queries: jax.Array,
         memory: jax.Array,
-        mask: jax.Array,
+        mask: jax.Array | None,
         deterministic: bool,
         bias: jax.Array | None = None,
     ) -> tuple[jax.Array, jax.Array]:
         """`project` and `attend` in one call."""
-        return self.attend(queries, self.project(memory), mask, deterministic, bias)
+        if queries is not memory:
+            return self.attend(queries, self.project(memory), mask, deterministic, bias)
+        return self.mix(*self.project_all(memory), mask, deterministic, bias)
+
+    def _multiply(self, x: jax.Array, *layers: DenseWeights) -> list[Parts]:
+        groups = self.heads if find_platform() == "cpu" else 1
+        return multiply(x, [layer(x.shape[-1]) for layer in layers], groups)
+
+    def mix(
+        self,
+        queries: Parts,
+        projected: Projected,
+        mask: jax.Array | None,
+        deterministic: bool,
+        bias: jax.Array | None = None,
+    ) -> tuple[jax.Array, jax.Array]:
+        """`attend` from queries that are projected already."""
+        chex.assert_rank([*queries, *projected.keys], 3)
+        visible = mask if mask is None or mask.ndim == 3 else mask[:, None]
+        size = self.width // self.heads
+        count = self.heads // len(queries)  # heads of a group
+        if bias is not None:
+            bias = jnp.broadcast_to(bias, jnp.broadcast_shapes(bias.shape, (1, self.heads, 1, 1)))
+        weights, mixed = [], []
+        for group, (query, keys, values) in enumerate(zip(queries, *projected, strict=True)):
+            query, keys, values = (x.reshape(*x.shape[:2], -1, size) for x in (query, keys, values))
+            logits = _compare(query * size**-0.5, keys)
+            if bias is not None:
+                logits = logits + bias[:, group * count : (group + 1) * count]
+            if visible is None:
+                weights.append(jax.nn.softmax(logits.astype(jnp.float32), axis=-1))
+            else:
+                weights.append(masked_softmax(logits, visible[:, None]))
+            kept = self.drop(weights[group], deterministic=deterministic).astype(query.dtype)
+            mixed.append(_average(kept, values).reshape(*query.shape[:2], -1))
+        return self.out(jnp.concatenate(mixed, axis=-1)), jnp.concatenate(weights, axis=1)
+
+
+def _compare(queries: jax.Array, keys: jax.Array) -> jax.Array:
+    """Inner products [B, H, Q, L] of queries [B, Q, H, D / H] and keys [B, L, H, D / H]."""
+    if queries.shape[1] == 1 and find_platform() != "cpu":
+        # One query: a product of a matrix and a vector, for which products have to move the heads.
+        return jnp.expand_dims((queries * keys).sum(axis=3).swapaxes(1, 2), 2)
+    return jnp.einsum("bqhd,blhd->bhql", queries, keys)
+
+
+def _average(weights: jax.Array, values: jax.Array) -> jax.Array:
+    """Sums [B, Q, H, D / H] of values [B, L, H, D / H] by weights [B, H, Q, L]."""
+    if weights.shape[2] == 1 and find_platform() != "cpu":
+        shares = weights[:, :, 0].swapaxes(1, 2)[..., None]
+        return (shares * values).sum(axis=1, keepdims=True)
+    return jnp.einsum("bhql,blhd->bqhd", weights, values)
 
 
 class FeedForward(nn.Module):

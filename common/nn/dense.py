@@ -4,12 +4,16 @@ Flax multiplies [B, L, D] as it is. The gradient of the kernel then contracts ov
 a CPU XLA copies a transposed activation for it, which takes longer than the product. Over rows
 [B * L, D] nothing is copied. Parameters are those of `flax.linen.Dense`.
 
-Shapes: [D] input width  [E] output width  [H] heads
+Shapes: [D] input width  [E] output width  [H] heads  [G] groups of heads
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import NamedTuple
+
 import jax
+import jax.numpy as jnp
 from flax import linen as nn
 
 
@@ -21,28 +25,44 @@ class Dense(nn.Dense):
         return rows.reshape(*x.shape[:-1], self.features)
 
 
-class HeadDense(nn.Module):
-    """A dense layer to width E whose result comes in H parts [..., E / H], one for each head.
+class Weights(NamedTuple):
+    """What a dense layer multiplies by and adds."""
 
-    Each head has a product of its own: to cut one result into heads means to copy it.
-    """
+    kernel: jax.Array  # [D, E]
+    bias: jax.Array  # [E]
+
+
+class DenseWeights(nn.Module):
+    """The parameters of a dense layer to width E, for `multiply`: several layers of one input."""
 
     features: int
-    heads: int
 
     @nn.compact
-    def __call__(self, x: jax.Array) -> tuple[jax.Array, ...]:
-        rows = x.reshape(-1, x.shape[-1])
-        kernel = self.param(
-            "kernel", nn.initializers.lecun_normal(), (rows.shape[1], self.features)
-        )
-        bias = self.param("bias", nn.initializers.zeros, (self.features,))
-        parts = zip(split_heads(kernel, self.heads), split_heads(bias, self.heads), strict=True)
-        shape = (*x.shape[:-1], self.features // self.heads)
-        return tuple((rows @ weights + shift).reshape(shape) for weights, shift in parts)
+    def __call__(self, width: int) -> Weights:
+        """width: D"""
+        kernel = self.param("kernel", nn.initializers.lecun_normal(), (width, self.features))
+        return Weights(kernel, self.param("bias", nn.initializers.zeros, (self.features,)))
 
 
-def split_heads(x: jax.Array, heads: int) -> list[jax.Array]:
-    """The H parts [..., E / H] of [..., E]."""
-    size = x.shape[-1] // heads
-    return [x[..., head * size : (head + 1) * size] for head in range(heads)]
+def multiply(x: jax.Array, layers: Sequence[Weights], groups: int) -> list[tuple[jax.Array, ...]]:
+    """What layers of width E make of x [..., D]: each in G parts [..., E / G].
+
+    One group: one product for all the layers. More: a product for each layer and group, because to
+    cut a result into groups means to copy it.
+    """
+    rows = x.reshape(-1, x.shape[-1])
+    if groups == 1:
+        whole = Weights(*(jnp.concatenate(part, axis=-1) for part in zip(*layers, strict=True)))
+        results = cut(rows @ whole.kernel + whole.bias, len(layers))
+        return [(result.reshape(*x.shape[:-1], -1),) for result in results]
+    parts = [zip(cut(kernel, groups), cut(bias, groups), strict=True) for kernel, bias in layers]
+    return [
+        tuple((rows @ kernel + bias).reshape(*x.shape[:-1], -1) for kernel, bias in layer)
+        for layer in parts
+    ]
+
+
+def cut(x: jax.Array, count: int) -> list[jax.Array]:
+    """Parts [..., E / count] of [..., E]."""
+    size = x.shape[-1] // count
+    return [x[..., part * size : (part + 1) * size] for part in range(count)]

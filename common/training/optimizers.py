@@ -13,6 +13,7 @@ from common.errors import InputError
 from common.training.task import Optimizer, Params, Stage
 
 SCHEDULES = ("constant", "cosine")
+SMALL = 1 << 16  # numbers of a leaf that `measure_norm` still takes together with others
 
 
 class Updater(NamedTuple):
@@ -111,7 +112,7 @@ def adamw_directions(settings: Optimizer) -> optax.GradientTransformation:
     """
     parts = []
     if settings.clip_norm > 0:
-        parts.append(optax.clip_by_global_norm(settings.clip_norm))
+        parts.append(clip_norm(settings.clip_norm))
     parts.append(optax.scale_by_adam(settings.b1, settings.b2, settings.eps))
     if settings.weight_decay > 0:
 
@@ -123,6 +124,36 @@ def adamw_directions(settings: Optimizer) -> optax.GradientTransformation:
 
         parts.append(optax.add_decayed_weights(settings.weight_decay, mask=mark_decayed))
     return optax.chain(*parts)
+
+
+def clip_norm(most: float) -> optax.GradientTransformation:
+    """`optax.clip_by_global_norm` by `measure_norm`, which the step measures as well."""
+
+    def update(grads: Any, state: Any, params: Params | None = None) -> tuple[Any, Any]:
+        norm = measure_norm(grads)
+        return jax.tree.map(lambda g: jnp.where(norm < most, g, g / norm * most), grads), state
+
+    return optax.GradientTransformation(lambda params: optax.EmptyState(), update)
+
+
+def measure_norm(tree: Any) -> jax.Array:
+    """The l2 norm of all numbers of a tree together, float32 [].
+
+    Small leaves go as one vector. On a GPU a sum for each would be joined with the update of its
+    leaf, which then no longer writes in place: 146 copies a step in LCR instead of 11.
+    """
+    leaves = [leaf.astype(jnp.float32) for leaf in jax.tree.leaves(tree)]
+    small = [leaf.reshape(-1) for leaf in leaves if leaf.size <= SMALL]
+    parts = [leaf for leaf in leaves if leaf.size > SMALL]
+    if small:
+        parts.append(jnp.concatenate(small))
+    return jnp.sqrt(sum(jnp.sum(jnp.square(part)) for part in parts))
+
+
+def select_trained(tree: Any, trained: Any) -> list[jax.Array]:
+    """The leaves of `tree` where `trained` is True."""
+    pairs = zip(jax.tree.leaves(tree), jax.tree.leaves(trained), strict=True)
+    return [leaf for leaf, flag in pairs if flag]
 
 
 def schedule_rate(settings: Optimizer, total_steps: int, step: jax.Array | int) -> jax.Array:

@@ -17,7 +17,7 @@ from jax.sharding import Mesh
 from common.precision import exact_products
 from common.training.initial import plan_init
 from common.training.mesh import full_sharding, row_sharding
-from common.training.optimizers import Updater, hide_trained
+from common.training.optimizers import Updater, hide_trained, measure_norm, select_trained
 from common.training.sharding import find_shardings, place_params, place_shapes
 from common.training.state import TrainState, derive_key, step_key
 from common.training.task import Batch, Constants, Metrics, Params, Stage, Task
@@ -206,15 +206,3 @@ def make_probe(stage: Stage, mesh: Mesh) -> Callable[[Params, Constants, Batch],
     if stage.probe is None:
         return None
     return jax.jit(exact_products()(stage.probe), out_shardings=full_sharding(mesh))
-
-
-def select_trained(tree: Any, trained: Any) -> list[jax.Array]:
-    """The leaves of `tree` where `trained` is True."""
-    pairs = zip(jax.tree.leaves(tree), jax.tree.leaves(trained), strict=True)
-    return [leaf for leaf, flag in pairs if flag]
-
-
-def measure_norm(tree: Any) -> jax.Array:
-    """The l2 norm of all numbers of a tree together, float32 []."""
-    squares = [jnp.sum(jnp.square(leaf.astype(jnp.float32))) for leaf in jax.tree.leaves(tree)]
-    return jnp.sqrt(jnp.sum(jnp.stack(squares)))

@@ -41,7 +41,7 @@ def test_sampled_softmax_corrects_for_the_sampling():
 
 def make_targets(items, target, taken, popularity, valid):
     ids, taken = jnp.asarray(target), jnp.asarray(taken)
-    return losses.Targets(items, ids, taken, popularity, jnp.asarray(valid, jnp.uint8))
+    return losses.Targets(items, ids, taken, popularity, jnp.asarray(valid, jnp.uint8), 100)
 
 
 def contrast(states, items, target, taken, valid, log_popularity=None, negatives=9):
@@ -196,6 +196,7 @@ def test_taken_targets_are_found_like_by_comparing_all():
     target, others = rng.integers(1, 15, 9), rng.integers(1, 15, 6)
     taken = rng.integers(0, 15, (9, 4))  # with pads
     plain = (target[:, None] == others) | (taken[:, :, None] == others).any(axis=1)
-    got = losses._share_target(*(jnp.asarray(x, jnp.int32) for x in (target, others, taken)))
+    ids = (jnp.asarray(x, jnp.int32) for x in (target, others, taken))
+    got = losses._share_target(*ids, catalogue=15)
     np.testing.assert_array_equal(got, plain)
     assert 0.1 < plain.mean() < 0.9

@@ -9,9 +9,10 @@ import pytest
 from flax import linen as nn
 
 from common.nn.attention import MultiHeadAttention, masked_softmax
-from common.nn.dense import Dense, HeadDense
+from common.nn.dense import Dense, DenseWeights, multiply
 from common.nn.dropout import Dropout, drop_at_random
 from common.nn.norm import LayerNorm
+from common.platform import made_for
 
 
 def draw(*shape, seed=0):
@@ -46,13 +47,38 @@ def test_layers_equal_those_of_flax(ours, flax):
         np.testing.assert_allclose(left, right, rtol=1e-3, atol=1e-3)
 
 
-def test_heads_are_parts_of_one_dense_layer():
-    x, layer = draw(2, 3, 4), HeadDense(6, 3)
-    params = layer.init(jax.random.key(1), x)
-    heads = layer.apply(params, x)
-    assert [head.shape for head in heads] == [(2, 3, 2)] * 3
-    whole = nn.Dense(6).apply(params, x)
-    np.testing.assert_allclose(jnp.concatenate(heads, axis=-1), whole, rtol=1e-5, atol=1e-5)
+@pytest.mark.parametrize("groups", [1, 3])
+def test_groups_are_parts_of_dense_layers(groups):
+    x, layers = draw(2, 3, 4), [DenseWeights(6), DenseWeights(6)]
+    params = [layer.init(jax.random.key(i), 4) for i, layer in enumerate(layers)]
+    weights = [layer.apply(own, 4) for layer, own in zip(layers, params, strict=True)]
+    for parts, own in zip(multiply(x, weights, groups), params, strict=True):
+        assert [part.shape for part in parts] == [(2, 3, 6 // groups)] * groups
+        whole = nn.Dense(6).apply(own, x)
+        np.testing.assert_allclose(jnp.concatenate(parts, axis=-1), whole, rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("queries", [1, 3, None], ids=["one query", "three", "the memory's own"])
+@pytest.mark.parametrize("masked", [False, True], ids=["no mask", "mask"])
+def test_all_heads_at_once_equal_head_by_head(queries, masked):
+    layer, memory = MultiHeadAttention(6, 2), draw(2, 4, 6)
+    asked = memory if queries is None else draw(2, queries, 6, seed=1)
+    mask = jnp.array([[1, 1, 0, 1], [0, 0, 0, 0]], bool) if masked else None
+    bias = draw(2, 1, 4, seed=2)
+    params = layer.init(jax.random.key(0), asked, memory, mask, True)
+
+    def run(platform):
+        def square(params, asked, memory):
+            own = memory if queries is None else asked
+            mixed, weights = layer.apply(params, own, memory, mask, True, bias)
+            return (mixed**2).sum() + (weights**2).sum(), (mixed, weights)
+
+        with made_for(platform):
+            grads = jax.grad(square, argnums=(0, 1, 2), has_aux=True)
+            return jax.tree.leaves(grads(params, asked, memory))
+
+    for left, right in zip(run("cpu"), run("gpu"), strict=True):
+        np.testing.assert_allclose(left, right, rtol=1e-4, atol=1e-4)
 
 
 @pytest.mark.parametrize("each_query", [False, True], ids=["one mask", "a mask for each query"])
