@@ -6,7 +6,8 @@ Shapes: [R] rows  [L] encoded positions  [S] decoded positions  [D] width  [V] v
 from __future__ import annotations
 
 import functools
-from collections.abc import Mapping
+import os
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,6 +17,9 @@ from flax import linen as nn
 
 from common.nn.dropout import Dropout
 from gensr_jax.t5_layers import Attention, FeedForward, RMSNorm, relative_bias, relative_buckets
+
+
+UNROLL = int(os.environ.get("UNROLL", "1"))
 
 
 @dataclass(frozen=True)
@@ -142,19 +146,18 @@ def _feed_forward(config: T5Config) -> FeedForward:
 
 
 class Stack(nn.Module):
-    """The layers of the encoder or of the decoder, their relative bias and their final norm."""
+    """The layers of the encoder or of the decoder, their relative bias and their final norm.
+
+    Each parameter of `layers` holds those of all layers, [layers, ...]: a layer is traced and
+    compiled once, however many there are.
+    """
 
     config: T5Config
     decoder: bool
 
     def setup(self) -> None:
         config = self.config
-        kind: Any = DecoderLayer if self.decoder else EncoderLayer
-        count = config.decoder_layers if self.decoder else config.encoder_layers
-        if config.remat:
-            # The last argument is a Python bool. `answer` keeps next to nothing, and is not redone.
-            kind = nn.remat(kind, static_argnums=(5 if self.decoder else 4,))
-        self.layers = [kind(config) for _ in range(count)]
+        self.layers = DecoderLayer(config) if self.decoder else EncoderLayer(config)
         self.final_norm = RMSNorm(config.width)
         self.relative_bias = self.param(
             "relative_bias",
@@ -170,10 +173,13 @@ class Stack(nn.Module):
             length, length, not self.decoder, config.buckets, config.max_distance
         )
         bias = relative_bias(self.relative_bias, buckets)
-        x = self.drop(x, deterministic=deterministic)
-        for layer in self.layers:
-            x = layer(x, *context, bias, deterministic)
-        return self.drop(self.final_norm(x), deterministic=deterministic)
+
+        def run(layer: nn.Module, x: jax.Array) -> jax.Array:
+            return layer(x, *context, bias, deterministic)
+
+        if config.remat:
+            run = nn.remat(run, prevent_cse=False)
+        return self._through_layers(run, x, deterministic)
 
     def answer(
         self,
@@ -184,9 +190,33 @@ class Stack(nn.Module):
         folded: bool,
     ) -> jax.Array:
         """`__call__` of the decoder for a single position [R, D]; returns [R, D]."""
+
+        # It keeps next to nothing for the gradient, and is never computed again.
+        def run(layer: DecoderLayer, x: jax.Array) -> jax.Array:
+            return layer.answer(x, encoded, mask, deterministic, folded)
+
+        return self._through_layers(run, x, deterministic)
+
+    def _through_layers(
+        self, run: Callable[[Any, jax.Array], jax.Array], x: jax.Array, deterministic: bool
+    ) -> jax.Array:
+        """x through dropout, run(layer, x) of one layer after the other, norm and dropout."""
+        config = self.config
+        count = config.decoder_layers if self.decoder else config.encoder_layers
         x = self.drop(x, deterministic=deterministic)
-        for layer in self.layers:
-            x = layer.answer(x, encoded, mask, deterministic, folded)
+        each: dict[str, Any] = {
+            "variable_axes": {"params": 0},
+            "split_rngs": {"params": True, "dropout": True},
+        }
+        if self.is_initializing():
+            # Side by side, from the same x: a draw within a loop could not be taken out of it.
+            x = nn.vmap(run, in_axes=None, axis_size=count, **each)(self.layers, x)[0]
+        else:
+
+            def step(layer: Any, x: jax.Array) -> tuple[jax.Array, None]:
+                return run(layer, x), None
+
+            x, _ = nn.scan(step, length=count, unroll=UNROLL, **each)(self.layers, x)
         return self.drop(self.final_norm(x), deterministic=deterministic)
 
 
