@@ -145,6 +145,12 @@ def _feed_forward(config: T5Config) -> FeedForward:
     return FeedForward(config.width, config.ff_width, config.dropout)
 
 
+def _is_kept(primitive: Any, *_: Any, **__: Any) -> bool:
+    """Of a layer products and dropout's draws are kept for the gradient. The rest goes number by
+    number and is computed again: that is faster than to write it to memory and read it."""
+    return primitive.name in ("dot_general", "lt")
+
+
 class Stack(nn.Module):
     """The layers of the encoder or of the decoder, their relative bias and their final norm.
 
@@ -179,6 +185,8 @@ class Stack(nn.Module):
 
         if config.remat:
             run = nn.remat(run, prevent_cse=False)
+        elif os.environ.get("KEEP"):
+            run = nn.remat(run, prevent_cse=False, policy=_is_kept)
         return self._through_layers(run, x, deterministic)
 
     def answer(
