@@ -63,8 +63,7 @@ def find_attention(params: Mapping[str, Any]) -> dict[str, Place]:
     attention: tuple[str, ...] = ("t5", "encoder", "layers", "attention")
     count = len(take(params, (*attention, "q")))
     places: dict[str, Place] = {
-        f"encoder_{index + 1}": (attention, index)
-        for index in sorted({0, count // 2, count - 1})
+        f"encoder_{index + 1}": (attention, index) for index in sorted({0, count // 2, count - 1})
     }
     if "cf_view" in params:
         places["cf_view"] = (("cf_view", "layer", "MultiHeadAttention_0"), None)

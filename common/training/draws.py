@@ -2,7 +2,7 @@
 
 Each number of a draw comes from the draw's key and the number's place alone, so a draw can be made
 in blocks, and those of many arrays with one program of a block. The numbers are those of
-`jax.random.normal` and `jax.random.truncated_normal` for the whole array, to the last bit.
+`jax.random.normal` and `jax.random.truncated_normal` for the whole array.
 
 Source: Salmon et al., SC 2011, for numbers from counters; the blocks are ours.
 """
@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -25,68 +25,82 @@ FAMILIES: dict[str, Callable[..., jax.Array]] = {
     "_normal": jax.random.normal,
     "_truncated_normal": jax.random.truncated_normal,
 }
-Draws = Mapping[Var, JaxprEqn]  # what is drawn -> the operation that draws it
 
 
-def find_draws(jaxpr: Jaxpr, impl: Any) -> dict[Var, JaxprEqn]:
-    """The operations of a jaxpr that `draw_blocks` can make; impl: of its keys.
+class Draw(NamedTuple):
+    """An operation that draws `each` numbers for each of its keys, [*keys, ...] in shape."""
 
-    None where a number does not come from its key and its place alone.
+    family: str
+    numbers: tuple[Any, ...]  # that the function gets beside the key
+    key: Var  # one, or an array of them
+    keys: int
+    each: int
+    shape: tuple[int, ...]
+
+    @property
+    def blocks(self) -> int:
+        """Blocks for one key."""
+        return -(-self.each // BLOCK)
+
+
+def find_draws(jaxpr: Jaxpr, impl: Any) -> dict[Var, Draw]:
+    """What `draw_blocks` can draw, by the variable of a jaxpr that it is; impl: of its keys.
+
+    Nothing where numbers do not come from their key and place alone.
     """
-    by_place = impl == "threefry2x32" and jax.config.jax_threefry_partitionable
-    return {eqn.outvars[0]: eqn for eqn in jaxpr.eqns if by_place and _is_normal(eqn)}
+    if impl != "threefry2x32":
+        return {}
+    return {eqn.outvars[0]: draw for eqn in jaxpr.eqns if (draw := _read_draw(eqn)) is not None}
 
 
-def _is_normal(eqn: JaxprEqn) -> bool:
-    (first, *numbers), made = eqn.invars or [None], eqn.outvars[0].aval if eqn.outvars else None
-    return (
-        eqn.params.get("name") in FAMILIES
-        and all(isinstance(number, Literal) for number in numbers)
-        and made.dtype == jnp.float32
-        and made.shape[: first.aval.ndim] == first.aval.shape
-        and made.size < 2**32
-    )
+def _read_draw(eqn: JaxprEqn) -> Draw | None:
+    name = eqn.params.get("name")
+    if name not in FAMILIES:
+        return None
+    key, *rest = eqn.invars
+    numbers = tuple(number.val for number in rest if isinstance(number, Literal))
+    many: Any = key.aval
+    made: Any = eqn.outvars[0].aval
+    fits = made.dtype == jnp.float32 and made.shape[: many.ndim] == many.shape
+    if not fits or isinstance(key, Literal) or len(numbers) < len(rest) or not made.size:
+        return None
+    count = made.size // many.size
+    return Draw(name, numbers, key, many.size, count, made.shape) if count < 2**32 else None
 
 
-def place_blocks(draws: Draws, keys: Mapping[Var, np.ndarray]) -> list[np.ndarray]:
+def place_blocks(draws: Mapping[Var, Draw], keys: Mapping[Var, np.ndarray]) -> list[np.ndarray]:
     """The blocks of each family, uint32 [blocks, 3]: a key's two words and the first place.
 
     keys: the data of every key that is drawn from, uint32 [..., 2]
     """
 
-    def place(eqn: JaxprEqn) -> np.ndarray:
-        data, count = keys[eqn.invars[0]].reshape(-1, 2), _count_blocks(eqn)
-        first = np.tile(np.arange(count, dtype=np.uint32) * BLOCK, len(data))
-        return np.concatenate([np.repeat(data, count, axis=0), first[:, None]], axis=1)
+    def place(draw: Draw) -> np.ndarray:
+        data = np.repeat(keys[draw.key].reshape(-1, 2), draw.blocks, axis=0)
+        first = np.tile(np.arange(draw.blocks, dtype=np.uint32) * BLOCK, draw.keys)
+        return np.concatenate([data, first[:, None]], axis=1)
 
-    return [np.concatenate([place(eqn) for eqn in eqns]) for eqns in _group(draws).values()]
+    return [np.concatenate([place(draws[var]) for var in own]) for own in _group(draws).values()]
 
 
-def draw_blocks(draws: Draws, blocks: Sequence[jax.Array]) -> dict[Var, jax.Array]:
-    """What the operations of `draws` give; blocks: as `place_blocks` returns them."""
+def draw_blocks(draws: Mapping[Var, Draw], blocks: Sequence[jax.Array]) -> dict[Var, jax.Array]:
+    """The arrays of `draws`; blocks: as `place_blocks` returns them."""
     made: dict[Var, jax.Array] = {}
-    for ((name, numbers), eqns), own in zip(_group(draws).items(), blocks, strict=True):
-        draw = partial(_draw_block, FAMILIES[name], numbers)
-        found, start = jax.lax.map(draw, own), 0
-        for eqn in eqns:
-            out, many, count = eqn.outvars[0], eqn.invars[0].aval.size, _count_blocks(eqn)
-            part = found[start : start + many * count].reshape(many, -1)
-            made[out] = part[:, : out.aval.size // many].reshape(out.aval.shape)
-            start += many * count
+    for ((family, numbers), own), places in zip(_group(draws).items(), blocks, strict=True):
+        found = jax.lax.map(partial(_draw_block, FAMILIES[family], numbers), places)
+        start = 0
+        for var in own:
+            draw = draws[var]
+            end = start + draw.keys * draw.blocks
+            part = found[start:end].reshape(draw.keys, -1)[:, : draw.each]
+            made[var], start = part.reshape(draw.shape), end
     return made
 
 
-def _group(draws: Draws) -> dict[tuple[str, tuple[Any, ...]], list[JaxprEqn]]:
-    families: dict[Any, list[JaxprEqn]] = {}
-    for eqn in draws.values():
-        numbers = tuple(number.val for number in eqn.invars[1:])
-        families.setdefault((eqn.params["name"], numbers), []).append(eqn)
+def _group(draws: Mapping[Var, Draw]) -> dict[tuple[str, tuple[Any, ...]], list[Var]]:
+    families: dict[Any, list[Var]] = {}
+    for var, draw in draws.items():
+        families.setdefault((draw.family, draw.numbers), []).append(var)
     return families
-
-
-def _count_blocks(eqn: JaxprEqn) -> int:
-    """Blocks for each of the operation's keys."""
-    return -(-eqn.outvars[0].aval.size // (eqn.invars[0].aval.size * BLOCK))
 
 
 def _draw_block(

@@ -3,8 +3,8 @@
 One program of a whole `init` has every draw in it, unrolled: the 225 of a T5 base were 100,000
 instructions, and took minutes to compile for an accelerator. So the normal numbers of all arrays
 are drawn in one loop (`draws.py`), and of other arrays those that come about in the same way (one
-initialiser, one shape) in one loop over their keys. The numbers are those of `jax.jit(init)`, to
-the last bit.
+initialiser, one shape) in one loop over their keys. The numbers are those of `jax.jit(init)`, up to
+the rounding of the last bit: a compiler that sees a draw's two factors multiplies them first.
 
 Source: ours; goodfire-ai/spd, pull request 956, found the same.
 """
@@ -42,7 +42,7 @@ def plan_init(
 
     parts = [cut_out(jaxpr, makers, [out], is_given) for out in jaxpr.outvars]
     used = {var for part in parts for var in part.invars}
-    draws = {var: eqn for var, eqn in draws.items() if var in used}
+    draws = {var: draw for var, draw in draws.items() if var in used}
     kinds: dict[Any, list[int]] = {}  # places in the result of what differs in its keys only
     for place, part in enumerate(parts):
         others = tuple(var for var in part.invars if not is_key(var))
@@ -54,7 +54,7 @@ def plan_init(
     inputs = dict(zip(jaxpr.constvars, consts, strict=True))
     inputs |= dict(zip(jaxpr.invars, [own, *jax.tree.leaves(batch)], strict=True))
     wanted = [var for part in parts for var in part.invars if is_key(var)]
-    wanted = list(dict.fromkeys([*wanted, *(eqn.invars[0] for eqn in draws.values())]))
+    wanted = list(dict.fromkeys([*wanted, *(draw.key for draw in draws.values())]))
     derive = cut_out(jaxpr, makers, wanted)
     found = run(derive, [inputs[var] for var in derive.invars])
     keys = {var: np.asarray(jax.random.key_data(k)) for var, k in zip(wanted, found, strict=True)}

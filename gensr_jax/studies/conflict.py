@@ -93,7 +93,9 @@ def count_parameters(request: Request, run: RunFolder) -> dict[str, int]:
     key = jax.eval_shape(lambda: jax.random.key(0))
     model = jax.eval_shape(task.init, key, batch)[0]["model"]
     places = find_attention(model)
-    layers = jax.eval_shape(lambda tree: {name: take(tree, *places[name]) for name in places}, model)
+    layers = jax.eval_shape(
+        lambda tree: {name: take(tree, *places[name]) for name in places}, model
+    )
     return {name: sum(leaf.size for leaf in jax.tree.leaves(layers[name])) for name in places}
 
 

@@ -128,9 +128,7 @@ def collect_gradients(request: Request, model: Generative, task: str) -> Gradien
         else:
             totals[half] = jax.tree.map(jnp.add, totals[half], used)
     layers = {
-        str(number + 1): np.stack(
-            [_flatten(take(total, ["layers"], number)) for total in totals]
-        )
+        str(number + 1): np.stack([_flatten(take(total, ["layers"], number)) for total in totals])
         for number in range(len(jax.tree.leaves(encoder["layers"])[0]))
     }
     points = np.stack(drawn)

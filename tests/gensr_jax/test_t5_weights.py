@@ -17,7 +17,7 @@ from safetensors.numpy import save_file
 
 from common.errors import InputError
 from gensr_jax.t5 import T5, T5Config, logits
-from gensr_jax.t5_weights import find_places, load_pretrained, tensor_shapes
+from gensr_jax.t5_weights import find_places, load_pretrained, parameter_shapes, tensor_shapes
 
 FOLDER = Path(__file__).parents[1] / "golden"
 WI = "encoder.block.0.layer.1.DenseReluDense.wi_0.weight"
