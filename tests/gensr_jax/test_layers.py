@@ -17,8 +17,9 @@ from common.training.mesh import make_mesh
 from common.training.restore import restore_newest
 from common.training.sharding import place_shapes
 from common.training.state import Progress, TrainState
-from gensr_jax.t5 import SIZES, EncoderLayer, Stack
+from gensr_jax.t5_config import SIZES
 from gensr_jax.t5_layers import RMSNorm, relative_bias, relative_buckets
+from gensr_jax.t5_stack import EncoderLayer, Stack
 
 LAYERS = 3  # more than are compiled one by one
 CONFIG = replace(SIZES["mini"], width=16, heads=2, head_width=4, ff_width=8, encoder_layers=LAYERS)
