@@ -122,7 +122,7 @@ def share_rate(train: Train, name: str) -> float:
     return train.t5_rate_share * (train.word_rate_share if name == WORDS else 1.0)
 
 
-def is_decayed(name: str, tables: bool) -> bool:
+def is_decayed(name: str, tables: bool = False) -> bool:
     """Whether weight decay is for the parameter of that name, as "model/t5/shared".
 
     tables: whether it is for tables of vectors too
