@@ -7,7 +7,7 @@ layer of the encoder, same batch); norms of the single losses are ours.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import jax
@@ -17,6 +17,7 @@ from gensr_jax.model import GenSR
 from gensr_jax.settings import LossSettings
 from gensr_jax.tune import tune_terms
 
+Place = tuple[tuple[str, ...], int | None]  # a path, and the index of a layer in a stack
 LOSSES = ("task_rec", "task_search", "task", "contrastive")
 
 
@@ -51,30 +52,29 @@ def probe_gradients(
         name: jax.tree.map(lambda leaf, i=i: leaf[i], stacked) for i, name in enumerate(losses)
     }
     figures = {f"norm_{name}": measure_length(grad) for name, grad in grads.items()}
-    for name, path in find_attention(params).items():
-        first, second = (take(grads[task], path) for task in ("task_rec", "task_search"))
+    for name, place in find_attention(params).items():
+        first, second = (take(grads[task], *place) for task in ("task_rec", "task_search"))
         figures[f"cosine_{name}"] = measure_cosine(first, second)
     return figures
 
 
-def find_attention(params: Mapping[str, Any]) -> dict[str, tuple[str, ...]]:
-    """The self-attention layers that are looked at: name -> path in the model's parameters."""
-    encoder = params["t5"]["encoder"]
-    last = max(int(name.split("_")[1]) for name in encoder if name.startswith("layers_"))
-    places: dict[str, tuple[str, ...]] = {
-        f"encoder_{index + 1}": ("t5", "encoder", f"layers_{index}", "attention")
-        for index in sorted({0, (last + 1) // 2, last})
+def find_attention(params: Mapping[str, Any]) -> dict[str, Place]:
+    """The self-attention layers that are looked at: name -> where in the model's parameters."""
+    attention: tuple[str, ...] = ("t5", "encoder", "layers", "attention")
+    count = len(take(params, (*attention, "q")))
+    places: dict[str, Place] = {
+        f"encoder_{index + 1}": (attention, index) for index in sorted({0, count // 2, count - 1})
     }
     if "cf_view" in params:
-        places["cf_view"] = ("cf_view", "layer", "MultiHeadAttention_0")
+        places["cf_view"] = (("cf_view", "layer", "MultiHeadAttention_0"), None)
     return places
 
 
-def take(tree: Any, path: tuple[str, ...]) -> Any:
-    """The subtree at a path."""
+def take(tree: Any, path: Sequence[str], index: int | None = None) -> Any:
+    """The subtree at a path; of stacked layers the one at an index."""
     for name in path:
         tree = tree[name]
-    return tree
+    return tree if index is None else jax.tree.map(lambda leaf: leaf[index], tree)
 
 
 def measure_length(tree: Any) -> jax.Array:

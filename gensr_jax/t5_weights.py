@@ -93,10 +93,12 @@ def load_pretrained(directory: str | Path) -> tuple[T5Config, dict[str, Any]]:
     """
     config, stored, copies = find_tensors(Path(directory))
     params = {}
-    for path in parameter_shapes(config):
-        name = checkpoint_name(path)
-        values = stored[name].read()
-        params[path] = np.ascontiguousarray(values.T) if _is_turned(name, values.shape) else values
+    for path, shape in parameter_shapes(config).items():
+        # Read into its place: there is never more than one tensor beside the parameters.
+        params[path] = np.empty(shape, np.float32)
+        for name, place in find_places(path, shape).items():
+            values = stored[name].read()
+            params[path][place] = values.T if _is_turned(name, values.shape) else values
     for copy in copies:
         if not np.array_equal(copy.read(), params["shared",]):
             raise InputError(
@@ -129,8 +131,7 @@ def find_tensors(
     if HEAD not in stored and SHARED in stored and head_may_miss:
         stored[HEAD] = stored[SHARED]
     _check_layers(folder, config, stored)
-    shapes = parameter_shapes(config)
-    _check_tensors(folder, stored, {checkpoint_name(path): shapes[path] for path in shapes})
+    _check_tensors(folder, stored, tensor_shapes(config))
     return config, stored, copies
 
 
@@ -200,8 +201,30 @@ def parameter_shapes(config: T5Config) -> dict[tuple[str, ...], tuple[int, ...]]
     return {path: leaf.shape for path, leaf in flatten_dict(tree).items()}
 
 
-def checkpoint_name(path: tuple[str, ...]) -> str:
-    """The name in a checkpoint of the parameter at a path of the tree."""
+def tensor_shapes(config: T5Config) -> dict[str, tuple[int, ...]]:
+    """The shape in the tree of every tensor of a checkpoint, by its name."""
+    return {
+        name: shape[1:] if _is_stacked(path) else shape
+        for path, shape in parameter_shapes(config).items()
+        for name in find_places(path, shape)
+    }
+
+
+def find_places(path: tuple[str, ...], shape: tuple[int, ...]) -> dict[str, Any]:
+    """A checkpoint's tensors that make up the parameter at a path, and where each is in it.
+
+    Of the layers' parameters, which are stacked, each layer's has a name of its own.
+    """
+    if _is_stacked(path):
+        return {_name_tensor(path, layer): layer for layer in range(shape[0])}
+    return {_name_tensor(path): ...}
+
+
+def _is_stacked(path: tuple[str, ...]) -> bool:
+    return "layers" in path
+
+
+def _name_tensor(path: tuple[str, ...], layer: int = 0) -> str:
     match path:
         case ("shared",):
             return SHARED
@@ -211,10 +234,10 @@ def checkpoint_name(path: tuple[str, ...]) -> str:
             return f"{stack}.block.0.layer.0.SelfAttention.relative_attention_bias.weight"
         case (stack, "final_norm", _):
             return f"{stack}.final_layer_norm.weight"
-        case (stack, layer, part, leaf):
+        case (stack, "layers", part, leaf):
             place, name = SUB_LAYERS[stack, part.removesuffix("_norm")]
             inside = "layer_norm" if part.endswith("_norm") else f"{name}.{leaf}"
-            return f"{stack}.block.{layer.removeprefix('layers_')}.layer.{place}.{inside}.weight"
+            return f"{stack}.block.{layer}.layer.{place}.{inside}.weight"
     raise ValueError(f"no parameter of T5: {path}")
 
 
@@ -224,7 +247,7 @@ def _is_turned(name: str, shape: tuple[int, ...]) -> bool:
 
 
 def _check_layers(folder: Path, config: T5Config, stored: Iterable[str]) -> None:
-    """Raises InputError for far more layers than the weights have: each costs 0.05 s to list."""
+    """Raises InputError for far more layers than the weights have: of a thousand nobody reads."""
     for stack, layers in (("encoder", config.encoder_layers), ("decoder", config.decoder_layers)):
         blocks = {name.split(".")[2] for name in stored if name.startswith(f"{stack}.block.")}
         if layers > len(blocks) + LISTED:

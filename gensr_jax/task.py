@@ -25,8 +25,10 @@ from gensr_jax.settings import LossSettings, ModelSettings, Train
 from gensr_jax.tune import tune_loss, tune_terms
 
 WORDS = "model/t5/shared"
-# Decay is for matrices that multiply; not for tables of vectors and the gains of norms.
-UNDECAYED = ("shared", "relative_bias", "recency", "place", "null", "cf_shift", "gain", "scale")
+# Decay is for matrices that multiply; not for the gains of norms and, but where it is asked for,
+# tables of vectors. T5's gains have two axes, as its layers are stacked: axes do not tell.
+GAINS = ("gain", "scale")
+TABLES_OF_VECTORS = ("shared", "relative_bias", "recency", "place", "null", "cf_shift")
 
 
 class Texts(NamedTuple):
@@ -80,7 +82,7 @@ def make_task(
     optimizer = take_fields(
         Optimizer,
         train,
-        decayed=None if train.decay_tables else is_decayed,
+        decayed=partial(is_decayed, tables=train.decay_tables),
         rate_share=partial(share_rate, train),
     )
     stage = Stage(
@@ -121,9 +123,13 @@ def share_rate(train: Train, name: str) -> float:
     return train.t5_rate_share * (train.word_rate_share if name == WORDS else 1.0)
 
 
-def is_decayed(name: str) -> bool:
-    """Whether weight decay is for the parameter of that name, as "model/t5/shared"."""
-    return name.split("/")[-1] not in UNDECAYED
+def is_decayed(name: str, tables: bool = False) -> bool:
+    """Whether weight decay is for the parameter of that name, as "model/t5/shared".
+
+    tables: whether it is for tables of vectors too
+    """
+    last = name.split("/")[-1]
+    return last not in GAINS and (tables or last not in TABLES_OF_VECTORS)
 
 
 def _init(

@@ -1,9 +1,10 @@
 """Initial parameters, with each kind of draw compiled once.
 
-One program of a whole `init` has every draw in it, unrolled: the 225 of a T5 base are 100,000
-instructions, and take minutes to compile for an accelerator. So arrays that come about in the same
-way (one initialiser, one shape) are drawn in one loop over their keys. The numbers are those of
-`jax.jit(init)`, to the last bit.
+One program of a whole `init` has every draw in it, unrolled: the 225 of a T5 base were 100,000
+instructions, and took minutes to compile for an accelerator. So the normal numbers of all arrays
+are drawn in one loop (`draws.py`), and of other arrays those that come about in the same way (one
+initialiser, one shape) in one loop over their keys. The numbers are those of `jax.jit(init)`, up to
+the rounding of the last bit: a compiler that sees a draw's two factors multiplies them first.
 
 Source: ours; goodfire-ai/spd, pull request 956, found the same.
 """
@@ -18,6 +19,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.extend.core import ClosedJaxpr, Jaxpr, JaxprEqn, Literal, Var, jaxpr_as_fun
 
+from common.training.draws import draw_blocks, find_draws, place_blocks
 from common.training.task import Batch
 
 
@@ -32,19 +34,27 @@ def plan_init(
     traced = jax.jit(init).trace(key, batch)
     jaxpr, consts = traced.jaxpr.jaxpr, traced.jaxpr.consts
     makers = {var: (place, eqn) for place, eqn in enumerate(jaxpr.eqns) for var in eqn.outvars}
-    parts = [cut_out(jaxpr, makers, [out], is_key) for out in jaxpr.outvars]
+    impl = jax.random.key_impl(key)
+    draws = find_draws(jaxpr, impl)
+
+    def is_given(var: Any) -> bool:
+        return is_key(var) or var in draws
+
+    parts = [cut_out(jaxpr, makers, [out], is_given) for out in jaxpr.outvars]
+    used = {var for part in parts for var in part.invars}
+    draws = {var: draw for var, draw in draws.items() if var in used}
     kinds: dict[Any, list[int]] = {}  # places in the result of what differs in its keys only
     for place, part in enumerate(parts):
         others = tuple(var for var in part.invars if not is_key(var))
         # Printed with fresh names, and without the constants of what is inside.
         own = place if hides_constants(part) else None
         kinds.setdefault((str(part), others, own), []).append(place)
-    impl = jax.random.key_impl(key)
     # One by one, each process for itself: in one program they would be as long as the draws.
     own = jax.random.wrap_key_data(jnp.asarray(np.asarray(jax.random.key_data(key))), impl=impl)
     inputs = dict(zip(jaxpr.constvars, consts, strict=True))
     inputs |= dict(zip(jaxpr.invars, [own, *jax.tree.leaves(batch)], strict=True))
-    wanted = list(dict.fromkeys(var for part in parts for var in part.invars if is_key(var)))
+    wanted = [var for part in parts for var in part.invars if is_key(var)]
+    wanted = list(dict.fromkeys([*wanted, *(draw.key for draw in draws.values())]))
     derive = cut_out(jaxpr, makers, wanted)
     found = run(derive, [inputs[var] for var in derive.invars])
     keys = {var: np.asarray(jax.random.key_data(k)) for var, k in zip(wanted, found, strict=True)}
@@ -53,9 +63,10 @@ def plan_init(
         inputs = zip(*(parts[place].invars for place in places), strict=True)
         return [np.stack([keys[var] for var in each]) for each in inputs if is_key(each[0])]
 
-    def make(batch: Batch, stacks: Sequence[Sequence[Any]]) -> Any:
+    def make(batch: Batch, blocks: Sequence[Any], stacks: Sequence[Sequence[Any]]) -> Any:
         given = dict(zip(jaxpr.constvars, consts, strict=True))
         given |= dict(zip(jaxpr.invars[1:], jax.tree.leaves(batch), strict=True))
+        given |= draw_blocks(draws, blocks)
         made: dict[int, Any] = {}
         for places, stack in zip(kinds.values(), stacks, strict=True):
             part = parts[places[0]]
@@ -74,7 +85,8 @@ def plan_init(
         leaves = [made[place] for place in range(len(parts))]
         return jax.tree.unflatten(jax.tree.structure(traced.out_info), leaves)
 
-    return make, (batch, [stack_keys(places) for places in kinds.values()])
+    stacks = [stack_keys(places) for places in kinds.values()]
+    return make, (batch, place_blocks(draws, keys), stacks)
 
 
 def cut_out(

@@ -92,10 +92,11 @@ def count_parameters(request: Request, run: RunFolder) -> dict[str, int]:
     batch = take_batch(task, request.dataset)
     key = jax.eval_shape(lambda: jax.random.key(0))
     model = jax.eval_shape(task.init, key, batch)[0]["model"]
-    return {
-        layer: sum(leaf.size for leaf in jax.tree.leaves(take(model, path)))
-        for layer, path in find_attention(model).items()
-    }
+    places = find_attention(model)
+    layers = jax.eval_shape(
+        lambda tree: {name: take(tree, *places[name]) for name in places}, model
+    )
+    return {name: sum(leaf.size for leaf in jax.tree.leaves(layers[name])) for name in places}
 
 
 def format_table(results: dict[str, Any]) -> str:

@@ -35,6 +35,7 @@ from common.report.pictures import COLORS, open_figure, plain
 from common.report.tables import format_markdown
 from common.runs.measures import Request
 from common.training.mesh import put_batch
+from gensr_jax.probe import take
 from gensr_jax.states import encoder_gradient
 from gensr_jax.studies.generative import (
     Generative,
@@ -127,8 +128,8 @@ def collect_gradients(request: Request, model: Generative, task: str) -> Gradien
         else:
             totals[half] = jax.tree.map(jnp.add, totals[half], used)
     layers = {
-        str(number + 1): np.stack([_flatten(total[f"layers_{number}"]) for total in totals])
-        for number in range(sum(name.startswith("layers_") for name in encoder))
+        str(number + 1): np.stack([_flatten(take(total, ["layers"], number)) for total in totals])
+        for number in range(len(jax.tree.leaves(encoder["layers"])[0]))
     }
     points = np.stack(drawn)
     lengths = np.linalg.norm(points, axis=1, keepdims=True)

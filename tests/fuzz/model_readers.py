@@ -24,7 +24,7 @@ from common.training.restore import load_trained, restore_newest
 from common.training.sharding import place_shapes
 from common.training.state import Progress, TrainState
 from common.training.task import Task
-from gensr_jax.t5_weights import SIZE_KEYS, TOKEN_KEYS, checkpoint_name, load_pretrained
+from gensr_jax.t5_weights import SIZE_KEYS, TOKEN_KEYS, find_places, load_pretrained
 from gensr_jax.tokens import open_checkpoint_tokens
 
 TESTS = Path(__file__).resolve().parents[1]
@@ -102,8 +102,9 @@ def _read_t5(folder: Path) -> Content:
     config, params = load_pretrained(folder)
     fields = {name: getattr(config, name) for name in (*SIZE_KEYS, *TOKEN_KEYS, "dropout")}
     tensors = {
-        checkpoint_name(path): values
+        name: values[place]
         for path, values in flatten_dict(params).items()  # type: ignore[no-untyped-call]
+        for name, place in find_places(path, values.shape).items()
     }
     return Content([fields, {name: values.shape for name, values in tensors.items()},
                     {name: _sort(values) for name, values in tensors.items()}])  # fmt: skip

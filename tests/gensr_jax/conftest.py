@@ -105,7 +105,8 @@ def draw_like(init: Any) -> Any:
         if name.endswith("scale"):
             return jnp.asarray(rng.uniform(0.5, 1.5, leaf.shape), jnp.float32)
         wide = name.endswith(("shared", "relative_bias"))
-        spread = 1.0 if wide or not leaf.shape else leaf.shape[0] ** -0.5
+        # The last two axes: T5's layers are stacked along a first one.
+        spread = 1.0 if wide or not leaf.shape else leaf.shape[-2:][0] ** -0.5
         return jnp.asarray(spread * rng.normal(size=leaf.shape), jnp.float32)
 
     return lambda key: jax.tree_util.tree_map_with_path(draw, jax.eval_shape(init, key))

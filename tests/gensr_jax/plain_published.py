@@ -148,16 +148,22 @@ def answer(p: Params, sizes: Sizes, row: Row, soft: Sequence[np.ndarray]) -> np.
     return decode_once(p, sizes, encoded, np.array(mask)) @ p["t5/head"]
 
 
+def take_layer(p: Params, stack: str, number: int) -> Params:
+    """The parameters of one of the layers that are stacked under a name."""
+    return {name.removeprefix(f"{stack}/"): array[number] for name, array in p.items()
+            if name.startswith(f"{stack}/")}  # fmt: skip
+
+
 def encode_prompt(p: Params, sizes: Sizes, x: np.ndarray, mask: np.ndarray) -> np.ndarray:
     """The encoder of T5 over [L, D]."""
     length = len(x)
     table = p["t5/encoder/relative_bias"]
     bias = np.array([[table[bucket(j - i)] for j in range(length)] for i in range(length)])
     for number in range(sizes.encoder_layers):
-        place = f"t5/encoder/layers_{number}"
-        normed = rms_norm(p[f"{place}/attention_norm/scale"], x)
-        x = x + attend(p, f"{place}/attention", sizes.t5_heads, normed, normed, mask, bias)
-        x = x + feed(p, f"{place}/feed", rms_norm(p[f"{place}/feed_norm/scale"], x))
+        layer = take_layer(p, "t5/encoder/layers", number)
+        normed = rms_norm(layer["attention_norm/scale"], x)
+        x = x + attend(layer, "attention", sizes.t5_heads, normed, normed, mask, bias)
+        x = x + feed(layer, "feed", rms_norm(layer["feed_norm/scale"], x))
     return rms_norm(p["t5/encoder/final_norm/scale"], x)
 
 
@@ -166,13 +172,13 @@ def decode_once(p: Params, sizes: Sizes, encoded: np.ndarray, mask: np.ndarray) 
     x = p["t5/shared"][:1]
     bias = p["t5/decoder/relative_bias"][bucket(0)][None, None]
     for number in range(sizes.decoder_layers):
-        place = f"t5/decoder/layers_{number}"
-        normed = rms_norm(p[f"{place}/attention_norm/scale"], x)
+        layer = take_layer(p, "t5/decoder/layers", number)
+        normed = rms_norm(layer["attention_norm/scale"], x)
         itself = np.array([True])
-        x = x + attend(p, f"{place}/attention", sizes.t5_heads, normed, normed, itself, bias)
-        normed = rms_norm(p[f"{place}/cross_norm/scale"], x)
-        x = x + attend(p, f"{place}/cross", sizes.t5_heads, normed, encoded, mask, 0.0)
-        x = x + feed(p, f"{place}/feed", rms_norm(p[f"{place}/feed_norm/scale"], x))
+        x = x + attend(layer, "attention", sizes.t5_heads, normed, normed, itself, bias)
+        normed = rms_norm(layer["cross_norm/scale"], x)
+        x = x + attend(layer, "cross", sizes.t5_heads, normed, encoded, mask, 0.0)
+        x = x + feed(layer, "feed", rms_norm(layer["feed_norm/scale"], x))
     return rms_norm(p["t5/decoder/final_norm/scale"], x)[0]
 
 

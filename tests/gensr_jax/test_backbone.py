@@ -15,7 +15,7 @@ from common.errors import InputError
 from gensr_jax.backbone import choose_t5, place_backbone
 from gensr_jax.settings import T5Settings
 from gensr_jax.t5 import T5Config
-from gensr_jax.t5_weights import checkpoint_name, load_pretrained, parameter_shapes
+from gensr_jax.t5_weights import load_pretrained, parameter_shapes, tensor_shapes
 
 SIZES = {
     "vocab_size": 12, "d_model": 8, "num_heads": 2, "d_kv": 4, "d_ff": 6,
@@ -38,8 +38,7 @@ def folder(tmp_path):
     (tmp_path / "config.json").write_text(json.dumps(keys))
     rng = np.random.default_rng(0)
     tensors = {}
-    for path, shape in parameter_shapes(CONFIG).items():
-        name = checkpoint_name(path)
+    for name, shape in tensor_shapes(CONFIG).items():
         turned = len(shape) == 2 and "shared" not in name and "relative" not in name
         tensors[name] = rng.normal(size=shape[::-1] if turned else shape).astype(np.float32)
     save_file(tensors, tmp_path / "model.safetensors")

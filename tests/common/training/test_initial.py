@@ -2,11 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
-from pathlib import Path
-
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -14,7 +9,6 @@ from flax import linen as nn
 
 from common.training.initial import is_key, plan_init
 
-ROOT = Path(__file__).resolve().parents[3]
 TABLE = np.arange(6, dtype=np.float32).reshape(2, 3)
 
 
@@ -35,7 +29,9 @@ def init(key, batch):
     first, second = jax.random.split(jax.random.fold_in(key, 7))
     shift = [jax.jit(lambda x, by=by: x + by)(jnp.ones((2, 3))) for by in (TABLE, TABLE + 1)]
     params = Tower().init(key, batch["ids"])["params"]
-    params |= {"own": jax.random.normal(first, (4, 4)) + jax.random.uniform(second, (4, 4))}
+    params |= {"own": jax.random.normal(first, (4, 4)) * jax.random.uniform(second, (4, 4))}
+    draw = nn.initializers.normal(0.3)
+    params |= {"stacked": jax.vmap(lambda key: draw(key, (4, 5)))(jax.random.split(second, 3))}
     return params, {"ids": batch["ids"], "table": jnp.asarray(TABLE), "shift": shift}
 
 
@@ -55,18 +51,6 @@ def test_parameters_and_constants_are_those_of_init():
     assert len({kernel.tobytes() for kernel in map(np.asarray, kernels)}) == 4
 
 
-def test_to_the_last_bit_where_the_compiler_does_its_best():
-    """These tests run with a compiler that does not: in a process of its own."""
-    code = (
-        "import sys; sys.path.insert(0, sys.argv[1]); import test_initial as t, jax, numpy as np;"
-        "jax.tree.map(np.testing.assert_array_equal, *t.run_both(t.BATCH))"
-    )
-    environment = {**os.environ, "PYTHONPATH": str(ROOT), "XLA_FLAGS": "", "JAX_PLATFORMS": "cpu"}
-    subprocess.run(
-        [sys.executable, "-c", code, str(Path(__file__).parent)], env=environment, check=True
-    )
-
-
 def count_draws(jaxpr):
     inside = [v.jaxpr for eqn in jaxpr.eqns for v in eqn.params.values() if hasattr(v, "jaxpr")]
     own = sum(eqn.primitive.name == "random_bits" for eqn in jaxpr.eqns)
@@ -75,9 +59,10 @@ def count_draws(jaxpr):
 
 def test_draws_of_one_kind_are_one_draw():
     make, arguments = plan_init(init, jax.random.key(3), BATCH)
-    # The table, four layers and the last one, and the two of `own`.
-    assert count_draws(jax.make_jaxpr(init)(jax.random.key(3), BATCH)) == 8
-    assert count_draws(jax.make_jaxpr(make)(*arguments)) == 5
+    # The table, four layers and the last one, the two of `own`, and `stacked`.
+    assert count_draws(jax.make_jaxpr(init)(jax.random.key(3), BATCH)) == 9
+    # Normal, normal within bounds, and uniform.
+    assert count_draws(jax.make_jaxpr(make)(*arguments)) == 3
 
 
 def test_the_forward_pass_is_left_out():
