@@ -123,11 +123,10 @@ class Reasoner(nn.Module):
         here = state + self.places[k]
         # A state is looked at by every later step in the same way: projected once, when it comes.
         both = self.state_norm(jnp.stack([state + self.places[k - 1], here], axis=1))
-        projected = self.look_back.project_all(both)
-        queries = tuple(part[:, 1:] for part in projected[0])
-        past = (*past, jax.tree.map(lambda part: part[:, :1], projected[1]))
-        seen = jax.tree.map(lambda *parts: jnp.concatenate(parts, axis=1), *past)
-        look = self.look_back.mix(queries, seen, None, deterministic)
+        queries, projected = self.look_back.project_all(both)
+        past = (*past, Projected(*(part[:, :1] for part in projected)))
+        seen = Projected(*(jnp.concatenate(parts, axis=1) for parts in zip(*past, strict=True)))
+        look = self.look_back.mix(queries[:, 1:], seen, None, deterministic)
         u = here + look[0][:, 0]
         prior = None
         if memory.support is not None:

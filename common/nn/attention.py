@@ -15,7 +15,6 @@ from flax import linen as nn
 from common.nn.dense import Dense, DenseWeights, multiply
 from common.nn.dropout import Dropout
 from common.nn.norm import LayerNorm
-from common.platform import find_platform
 
 NEGATIVE = -1e9  # additive mask; finite, so that a softmax over nothing stays finite
 
@@ -34,30 +33,22 @@ def masked_softmax(logits: jax.Array, mask: jax.Array) -> jax.Array:
 def masked_mean(values: jax.Array, mask: jax.Array) -> jax.Array:
     """Mean of `values` [..., L, D] over the L entries that mask [..., L] keeps; else zeros."""
     weights = mask.astype(values.dtype)
-    if find_platform() == "cpu":
-        total = jnp.einsum("...ld,...l->...d", values, weights)
-    else:  # no product of its own, so it joins what makes the values
-        total = (values * weights[..., None]).sum(axis=-2)
+    total = (values * weights[..., None]).sum(axis=-2)  # no product: it joins what makes the values
     return total / jnp.maximum(weights.sum(axis=-1), 1.0)[..., None]
 
 
-Parts = tuple[jax.Array, ...]
-
-
 class Projected(NamedTuple):
-    """Keys and values, an array [B, L, G * D / H] for each group of G heads."""
+    """Keys and values [B, L, D], all heads side by side."""
 
-    keys: Parts
-    values: Parts
+    keys: jax.Array
+    values: jax.Array
 
 
 class MultiHeadAttention(nn.Module):
     """Multi-head attention that also returns its weights.
 
     The keys and values may be projected once (`project`) and used for many queries (`attend`).
-    On a CPU every head is a group of its own: products over all heads have to move the heads' axis,
-    three times. Elsewhere all heads are one group: few large products, and layers of the same input
-    share one (docs/performance.md).
+    Layers of one input share a product, as all heads do (docs/performance.md).
     """
 
     width: int
@@ -75,11 +66,11 @@ class MultiHeadAttention(nn.Module):
 
     def project(self, memory: jax.Array) -> Projected:
         """Keys and values of a memory [B, L, D]."""
-        return Projected(*self._multiply(memory, self.key, self.value))
+        return Projected(*_multiply(memory, self.key, self.value))
 
-    def project_all(self, x: jax.Array) -> tuple[Parts, Projected]:
+    def project_all(self, x: jax.Array) -> tuple[jax.Array, Projected]:
         """Queries, for `mix`, and keys and values, of x [B, L, D]."""
-        queries, *projected = self._multiply(x, self.query, self.key, self.value)
+        queries, *projected = _multiply(x, self.query, self.key, self.value)
         return queries, Projected(*projected)
 
     def attend(
@@ -96,8 +87,8 @@ class MultiHeadAttention(nn.Module):
         bias: float32, broadcasts to [B, H, Q, L]: added to the logits before the mask.
         Returns the mixed values [B, Q, D] and the weights float32 [B, H, Q, L] before dropout.
         """
-        (parts,) = self._multiply(queries, self.query)
-        return self.mix(parts, projected, mask, deterministic, bias)
+        (asked,) = _multiply(queries, self.query)
+        return self.mix(asked, projected, mask, deterministic, bias)
 
     def __call__(
         self,
@@ -112,51 +103,47 @@ class MultiHeadAttention(nn.Module):
             return self.attend(queries, self.project(memory), mask, deterministic, bias)
         return self.mix(*self.project_all(memory), mask, deterministic, bias)
 
-    def _multiply(self, x: jax.Array, *layers: DenseWeights) -> list[Parts]:
-        groups = self.heads if find_platform() == "cpu" else 1
-        return multiply(x, [layer(x.shape[-1]) for layer in layers], groups)
-
     def mix(
         self,
-        queries: Parts,
+        queries: jax.Array,
         projected: Projected,
         mask: jax.Array | None,
         deterministic: bool,
         bias: jax.Array | None = None,
     ) -> tuple[jax.Array, jax.Array]:
         """`attend` from queries that are projected already."""
-        chex.assert_rank([*queries, *projected.keys], 3)
-        visible = mask if mask is None or mask.ndim == 3 else mask[:, None]
+        chex.assert_rank([queries, *projected], 3)
         size = self.width // self.heads
-        count = self.heads // len(queries)  # heads of a group
+        query, keys, values = (
+            x.reshape(*x.shape[:2], self.heads, size) for x in (queries, *projected)
+        )
+        logits = _compare(query * size**-0.5, keys)
         if bias is not None:
-            bias = jnp.broadcast_to(bias, jnp.broadcast_shapes(bias.shape, (1, self.heads, 1, 1)))
-        weights, mixed = [], []
-        for group, (query, keys, values) in enumerate(zip(queries, *projected, strict=True)):
-            query, keys, values = (x.reshape(*x.shape[:2], -1, size) for x in (query, keys, values))
-            logits = _compare(query * size**-0.5, keys)
-            if bias is not None:
-                logits = logits + bias[:, group * count : (group + 1) * count]
-            if visible is None:
-                weights.append(jax.nn.softmax(logits.astype(jnp.float32), axis=-1))
-            else:
-                weights.append(masked_softmax(logits, visible[:, None]))
-            kept = self.drop(weights[group], deterministic=deterministic).astype(query.dtype)
-            mixed.append(_average(kept, values).reshape(*query.shape[:2], -1))
-        return self.out(jnp.concatenate(mixed, axis=-1)), jnp.concatenate(weights, axis=1)
+            logits = logits + bias
+        if mask is None:
+            weights = jax.nn.softmax(logits.astype(jnp.float32), axis=-1)
+        else:
+            visible = mask if mask.ndim == 3 else mask[:, None]
+            weights = masked_softmax(logits, visible[:, None])
+        kept = self.drop(weights, deterministic=deterministic).astype(query.dtype)
+        return self.out(_average(kept, values).reshape(queries.shape)), weights
+
+
+def _multiply(x: jax.Array, *layers: DenseWeights) -> list[jax.Array]:
+    return multiply(x, [layer(x.shape[-1]) for layer in layers])
 
 
 def _compare(queries: jax.Array, keys: jax.Array) -> jax.Array:
     """Inner products [B, H, Q, L] of queries [B, Q, H, D / H] and keys [B, L, H, D / H]."""
-    if queries.shape[1] == 1 and find_platform() != "cpu":
-        # One query: a product of a matrix and a vector, for which products have to move the heads.
+    if queries.shape[1] == 1:
+        # A matrix and a vector: a product would have to move the heads' axis for it.
         return jnp.expand_dims((queries * keys).sum(axis=3).swapaxes(1, 2), 2)
     return jnp.einsum("bqhd,blhd->bhql", queries, keys)
 
 
 def _average(weights: jax.Array, values: jax.Array) -> jax.Array:
     """Sums [B, Q, H, D / H] of values [B, L, H, D / H] by weights [B, H, Q, L]."""
-    if weights.shape[2] == 1 and find_platform() != "cpu":
+    if weights.shape[2] == 1:
         shares = weights[:, :, 0].swapaxes(1, 2)[..., None]
         return (shares * values).sum(axis=1, keepdims=True)
     return jnp.einsum("bhql,blhd->bqhd", weights, values)

@@ -4,7 +4,7 @@ Flax multiplies [B, L, D] as it is. The gradient of the kernel then contracts ov
 a CPU XLA copies a transposed activation for it, which takes longer than the product. Over rows
 [B * L, D] nothing is copied. Parameters are those of `flax.linen.Dense`.
 
-Shapes: [D] input width  [E] output width  [H] heads  [G] groups of heads
+Shapes: [D] input width  [E] output width
 """
 
 from __future__ import annotations
@@ -44,25 +44,9 @@ class DenseWeights(nn.Module):
         return Weights(kernel, self.param("bias", nn.initializers.zeros, (self.features,)))
 
 
-def multiply(x: jax.Array, layers: Sequence[Weights], groups: int) -> list[tuple[jax.Array, ...]]:
-    """What layers of width E make of x [..., D]: each in G parts [..., E / G].
-
-    One group: one product for all the layers. More: a product for each layer and group, because to
-    cut a result into groups means to copy it.
-    """
+def multiply(x: jax.Array, layers: Sequence[Weights]) -> list[jax.Array]:
+    """What each of several layers of width E makes of x [..., D]: [..., E], by one product."""
     rows = x.reshape(-1, x.shape[-1])
-    if groups == 1:
-        whole = Weights(*(jnp.concatenate(part, axis=-1) for part in zip(*layers, strict=True)))
-        results = cut(rows @ whole.kernel + whole.bias, len(layers))
-        return [(result.reshape(*x.shape[:-1], -1),) for result in results]
-    parts = [zip(cut(kernel, groups), cut(bias, groups), strict=True) for kernel, bias in layers]
-    return [
-        tuple((rows @ kernel + bias).reshape(*x.shape[:-1], -1) for kernel, bias in layer)
-        for layer in parts
-    ]
-
-
-def cut(x: jax.Array, count: int) -> list[jax.Array]:
-    """Parts [..., E / count] of [..., E]."""
-    size = x.shape[-1] // count
-    return [x[..., part * size : (part + 1) * size] for part in range(count)]
+    whole = Weights(*(jnp.concatenate(part, axis=-1) for part in zip(*layers, strict=True)))
+    results = jnp.split(rows @ whole.kernel + whole.bias, len(layers), axis=-1)
+    return [result.reshape(*x.shape[:-1], -1) for result in results]
