@@ -11,7 +11,7 @@ import jax
 import jax.numpy as jnp
 from flax import linen as nn
 
-from common.nn.attention import masked_softmax
+from common.nn.attention import attend_by_head, masked_softmax
 
 xavier = nn.initializers.xavier_normal()
 
@@ -59,19 +59,13 @@ class SoftFilter(nn.Module):
     def _attend(
         self, candidates: jax.Array, entries: jax.Array, mask: jax.Array
     ) -> tuple[jax.Array, jax.Array]:
-        shape, size = (self.width, self.width), self.width // self.heads
         query, key, value, out = (
-            self.param(name, self._start(), shape).astype(entries.dtype)
+            self.param(name, self._start(), (self.width, self.width)).astype(entries.dtype)
             for name in ("query", "key", "value", "out")
         )
-        weights, mixed = [], []
-        for head in range(self.heads):
-            part = slice(head * size, (head + 1) * size)
-            asked = (candidates @ query[:, part]) * size**-0.5
-            logits = jnp.einsum("bcw,bew->bce", asked, entries @ key[:, part])
-            weights.append(masked_softmax(logits, mask[:, None]))
-            mixed.append(_mix(weights[-1], entries @ value[:, part]))
-        return jnp.concatenate(mixed, axis=-1) @ out, jnp.stack(weights).mean(axis=0)
+        keys, values = jnp.split(entries @ jnp.concatenate([key, value], axis=1), 2, axis=-1)
+        mixed, weights = attend_by_head(candidates @ query, keys, values, self.heads, mask)
+        return mixed @ out, weights.mean(axis=1)
 
     def _start(self) -> nn.initializers.Initializer:
         return xavier_3d if self.start == "xavier3d" else xavier

@@ -5,6 +5,7 @@ Shapes: [B] batch  [Q] queries  [L] keys  [D] width  [H] heads
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 import chex
@@ -113,20 +114,41 @@ class MultiHeadAttention(nn.Module):
     ) -> tuple[jax.Array, jax.Array]:
         """`attend` from queries that are projected already."""
         chex.assert_rank([queries, *projected], 3)
-        size = self.width // self.heads
-        query, keys, values = (
-            x.reshape(*x.shape[:2], self.heads, size) for x in (queries, *projected)
-        )
-        logits = _compare(query * size**-0.5, keys)
-        if bias is not None:
-            logits = logits + bias
-        if mask is None:
-            weights = jax.nn.softmax(logits.astype(jnp.float32), axis=-1)
-        else:
-            visible = mask if mask.ndim == 3 else mask[:, None]
-            weights = masked_softmax(logits, visible[:, None])
-        kept = self.drop(weights, deterministic=deterministic).astype(query.dtype)
-        return self.out(_average(kept, values).reshape(queries.shape)), weights
+
+        def drop(weights: jax.Array) -> jax.Array:
+            dropped: jax.Array = self.drop(weights, deterministic=deterministic)
+            return dropped
+
+        mixed, weights = attend_by_head(queries, *projected, self.heads, mask, bias, drop)
+        return self.out(mixed), weights
+
+
+def attend_by_head(
+    queries: jax.Array,
+    keys: jax.Array,
+    values: jax.Array,
+    heads: int,
+    mask: jax.Array | None,
+    bias: jax.Array | None = None,
+    drop: Callable[[jax.Array], jax.Array] = lambda weights: weights,
+) -> tuple[jax.Array, jax.Array]:
+    """Scaled products of queries [B, Q, D] with keys, and values [B, L, D] mixed by them, by head.
+
+    mask, bias: as of `MultiHeadAttention.attend`; drop: dropout of the weights
+    Returns [B, Q, D] and the weights float32 [B, H, Q, L] before dropout.
+    """
+    size = queries.shape[-1] // heads
+    query, keys, values = (x.reshape(*x.shape[:2], heads, size) for x in (queries, keys, values))
+    logits = _compare(query * size**-0.5, keys)
+    if bias is not None:
+        logits = logits + bias
+    if mask is None:
+        weights = jax.nn.softmax(logits.astype(jnp.float32), axis=-1)
+    else:
+        visible = mask if mask.ndim == 3 else mask[:, None]
+        weights = masked_softmax(logits, visible[:, None])
+    mixed = _average(drop(weights).astype(query.dtype), values)
+    return mixed.reshape(queries.shape), weights
 
 
 def _multiply(x: jax.Array, *layers: DenseWeights) -> list[jax.Array]:

@@ -13,7 +13,7 @@ from common.errors import InputError
 from common.training.task import Optimizer, Params, Stage
 
 SCHEDULES = ("constant", "cosine")
-SMALL = 1 << 16  # numbers of a leaf that `measure_norm` still takes together with others
+SMALL = 1 << 20  # numbers of a leaf that `measure_norm` still takes together with others
 
 
 class Updater(NamedTuple):
