@@ -200,7 +200,7 @@ def compile_program(open_program: Open) -> tuple[dict[str, Any], str]:
     seconds = time.perf_counter() - before
     text, memory = program.as_text(), program.memory_analysis()
     figures = {
-        "operations": source.count(" = "),
+        "operations": sum(" = " in line for line in source.splitlines()),
         "dots": source.count("dot_general"),
         **count_compiled(text),
         "trace_seconds": after_trace - start,
