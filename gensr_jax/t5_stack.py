@@ -183,11 +183,11 @@ class Stack(nn.Module):
             # Side by side, from the same x: a draw within a loop could not be taken out of it.
             x = nn.vmap(run, in_axes=None, axis_size=count, **each)(self.layers, x)[0]
         else:
-            again = nn.remat(run, prevent_cse=False, policy=keeps)
+            unroll = count if count <= UNROLLED else 1
+            again = run if keeps and unroll > 1 else nn.remat(run, prevent_cse=False, policy=keeps)
 
             def step(layer: Any, x: jax.Array) -> tuple[jax.Array, None]:
                 return again(layer, x), None
 
-            unroll = count if count <= UNROLLED else 1
             x, _ = nn.scan(step, length=count, unroll=unroll, **each)(self.layers, x)
         return self.drop(self.final_norm(x), deterministic=deterministic)
