@@ -96,9 +96,13 @@ def _share_target(
     # others takes L times the memory, and looking for it in a sorted list a loop on a GPU.
     count = others.shape[0]
     column = jnp.full(catalogue, count).at[others].min(jnp.arange(count))
-    rows = jnp.arange(taken.shape[0])[:, None]
-    held = jnp.zeros((taken.shape[0], count + 1), bool).at[rows, column[taken]].set(True)
-    return (target[:, None] == others) | held[:, column[others]]
+    own = column[others]
+
+    # Row by row: devices that share the rows would send a table of all rows around.
+    def find(columns: jax.Array) -> jax.Array:
+        return jnp.zeros(count + 1, bool).at[columns].set(True)[own]
+
+    return (target[:, None] == others) | jax.vmap(find)(column[taken])
 
 
 def query_item_alignment(

@@ -22,18 +22,17 @@ class Bound(NamedTuple):
 
     exchanges: int  # beside all-reduces; wanted: 12
     growth: float = 1.05  # of the temporary memory a chip, from 4 to 16 chips
-    # File whose exchanges grow with the square of the batch; wanted: none
-    square: str = "none"
 
 
+# So few rows that the contrast's bound has to be lowered with them.
+KEYS = {"lcr": ("--keys=loss.contrastive_negatives=32",)}
 CONFIGS = {
     "lcr": "lcr_jax/configs/tiny.py",
     "gensr": "gensr_jax/configs/tiny.py",
     "sasrec": "baselines_jax/configs/sasrec_tiny.py",
 }
 BOUNDS = {
-    # Each row's target is told apart from what the histories of all other rows hold.
-    "lcr": {"supervised": Bound(12, square="lcr_jax/losses.py")},
+    "lcr": {"supervised": Bound(12)},
     "gensr": {"pretrain_cf": Bound(12), "tune": Bound(12)},
     "sasrec": {"supervised": Bound(12)},
 }
@@ -47,7 +46,7 @@ def compile_slice(run_script, tiny, tmp_path_factory):
         out = tmp_path_factory.mktemp("pod") / "figures.json"
         done = run_script(
             "-m", "launch.bench", "pod", f"--config={CONFIGS[method]}", f"--topology={topology}",
-            "--rows_per_chip=16", f"--data={tiny}", f"--out={out}", *words,
+            "--rows_per_chip=16", f"--data={tiny}", f"--out={out}", *KEYS.get(method, ()), *words,
         )  # fmt: skip
         assert done.returncode == 0, done.stderr
         report = json.loads(out.read_text())
@@ -82,7 +81,7 @@ def test_a_larger_slice_takes_no_more_of_each_chip(method, compile_slice):
             size = add_up(few[name], reduces, "bytes")
             for line, larger in add_up(many[name], reduces, "bytes").items():
                 # In proportion to the batch at most, which has four times the rows
-                assert larger < 4.5 * size[line] or line.startswith(bound.square), line
+                assert larger < 4.5 * size[line], line
 
 
 @needs_libtpu
