@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -129,7 +130,7 @@ def test_all_children_are_started_so(monkeypatch, tmp_path):
 
     def start(command, **options):
         started.append(command)
-        return subprocess.CompletedProcess(command, 1, stderr="")
+        return SimpleNamespace(returncode=1, wait=lambda: 1)
 
     monkeypatch.setattr(subprocess, "Popen", start)
     monkeypatch.setattr(subprocess, "run", start)
