@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import importlib.util
 import os
+import re
 import time
 from collections.abc import Callable, Mapping
 from functools import partial
@@ -50,6 +51,7 @@ _LIBTPU = {
     "ALLOW_MULTIPLE_LIBTPU_LOAD": "1",
 }
 Open = Callable[[], tuple[Any, tuple[Any, ...]]]  # -> a jitted function and its arguments' shapes
+_TARGETS = "cpu, h100, or a TPU slice such as v5e:4x4"
 
 
 def find_platform_of(target: str) -> str:
@@ -78,6 +80,8 @@ def _find_devices(target: str, flag: str) -> list[Any]:
 
     if target == "cpu":
         return jax.devices()[:1]
+    if target != "h100" and not re.fullmatch(r"\w+:\d+(x\d+)+", target):
+        raise InputError(f"{flag}={target}: no such target; use {_TARGETS}")
     os.environ |= _LIBTPU
     if find_platform_of(target) == "gpu":
         _need(
@@ -97,8 +101,7 @@ def _find_devices(target: str, flag: str) -> list[Any]:
         return list(open_().devices)
     except (ValueError, RuntimeError, NotImplementedError) as error:
         raise InputError(
-            f"{flag}={target}: cannot be had ({str(error).splitlines()[0]}); use h100, or a slice "
-            "such as v5e:4x4"
+            f"{flag}={target}: cannot be had ({str(error).splitlines()[0]}); use {_TARGETS}"
         ) from error
 
 

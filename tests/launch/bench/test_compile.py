@@ -27,6 +27,9 @@ def test_programs_by_their_first_words():
 
 
 def test_bad_input(refuse):
+    assert "--for=h200: no such target; use cpu, h100, or a TPU slice" in refuse(
+        "compile", "--for=h200"
+    )
     assert "--programs: no program 'lcr step'; use lcr init, lcr su" in refuse(
         "compile", "--programs=lcr step"
     )

@@ -102,7 +102,7 @@ def test_a_missing_compiler_is_told(refuse):
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (["--topology=v5e:9"], "--topology=v5e:9: cannot be had"),
+        (["--topology=v5e:9"], "--topology=v5e:9: no such target; use cpu, h100, or a TPU slice"),
         (["--mesh=data:2"], "--mesh=data:2: has 2 of the 4 devices of v5e:2x2; use all"),
         (["--keys=train.batchsize=3"], "config.train.batchsize: no such key"),
         (["--mesh=rows:4"], "--mesh = 'rows:4': 'rows:4' is no axis"),
