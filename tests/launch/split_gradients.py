@@ -78,7 +78,8 @@ def differentiate(
         )
         batch = put_batch(mesh, source[0])
         inputs = (params, own, batch, place_key(1, "step", mesh))
-        compiled = run.lower(*inputs).compile()
+        with jax.sharding.use_abstract_mesh(mesh.abstract_mesh):  # as a training step does
+            compiled = run.lower(*inputs).compile()
         found[f"{stage.name}|gathered"] = np.array(list_gathered(compiled.as_text(), params))
         (loss, _), grads = compiled(*inputs)
         found[f"{stage.name}/loss"] = np.asarray(loss)
