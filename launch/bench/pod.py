@@ -85,6 +85,7 @@ def measure(flags: Flags) -> Report:
         "chips": mesh.size,
         "axes": dict(mesh.shape),
         "dataset": dataset.name,
+        "catalogue": dataset.n_items,
         "stages": stages,
         "summary": {
             f"{stage['name']}, temporary MB a chip": stage["temporary_bytes"] / 1e6
@@ -127,7 +128,7 @@ def tell(report: Report) -> None:
     axes = ", ".join(f"{name}:{size}" for name, size in report["axes"].items())
     print(
         f"compiled for {report['topology']} ({axes}), {report['rows_per_chip']:,} rows a chip, "
-        f"{report['dataset']} with {report['items']:,} items"
+        f"{report['dataset']} with {report['catalogue']:,} items"
     )
 
 

@@ -31,7 +31,6 @@ CHANGES: dict[str, dict[str, Any]] = {
     "lcr": {"second.kind": "reinforce", "second.rollouts": 2, "model.layers": 1},
     "gensr": {"text.vocabulary": 256},
 }
-# Compiles in a fraction of the time; what it makes is slower, and small here.
 
 
 def start(method: str, dataset: Dataset) -> tuple[Task, Any, Any]:
